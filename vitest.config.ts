@@ -1,0 +1,39 @@
+import { defineConfig } from 'vitest/config';
+
+const HEAVY = ['test/e2e/**/*.test.ts'];
+const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,event-log,model-registry}/**/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    // Two cores: more workers than that only makes timings worse.
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{lib,services,cli,scripts}/**/*.test.ts', 'test/{architecture,replay,simulation}/**/*.test.ts'],
+          exclude: ['**/node_modules/**', ...DATABASE],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'database',
+          include: DATABASE,
+          globalSetup: ['test/support/database-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: HEAVY,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
