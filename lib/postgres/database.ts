@@ -1,0 +1,163 @@
+import pg from 'pg';
+import { TrainyardError } from '#lib/kernel/errors.ts';
+
+// int8 as number: counts, offsets and epoch milliseconds all stay below 2^53.
+const parsers = new pg.TypeOverrides();
+parsers.setTypeParser(20, (text: string) => Number(text));
+
+export type QueryResult<Row> = { readonly rows: Row[]; readonly rowCount: number };
+
+/** Anything that runs one statement: the pool or a client inside a transaction. */
+export interface Queryable {
+  query<Row = Record<string, unknown>>(statement: string | NamedStatement, values?: readonly unknown[]): Promise<QueryResult<Row>>;
+}
+
+/** Prepared once per connection under its name. */
+export interface NamedStatement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface DatabaseOptions {
+  readonly url: string;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName: string;
+  /** Connections at most; default 4, since seven processes share one small server. */
+  readonly maxConnections?: number;
+  /** Milliseconds to wait for a connection before `ServiceUnavailable`; default 5,000. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** A pool of connections with transactions. Errors keep PostgreSQL's SQLSTATE in `code`. */
+export class Database implements Queryable {
+  readonly #pool: pg.Pool;
+  readonly #options: DatabaseOptions;
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+    this.#pool = new pg.Pool({
+      connectionString: options.url,
+      application_name: options.applicationName,
+      max: options.maxConnections ?? 4,
+      connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
+      // Generic plans and no JIT: statements are small, frequent and planned once (docs/decisions/0002).
+      options: '-c plan_cache_mode=force_generic_plan -c jit=off',
+      types: parsers,
+    });
+    // An idle connection that breaks is replaced by the pool at the next use; without a listener the process would crash.
+    this.#pool.on('error', () => undefined);
+  }
+
+  async query<Row>(statement: string | NamedStatement, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
+    return run<Row>(this.#pool, statement, values);
+  }
+
+  /** Runs `work` in one transaction (READ COMMITTED); rolled back when it throws. The client must not be used afterwards. */
+  async transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    const client = await this.#pool.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query('begin');
+      const result = await work({ query: (statement, values) => run(client, statement, values ?? []) });
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      await client.query('rollback').catch((rollbackError: Error) => {
+        broken = rollbackError;
+      });
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  /** A dedicated connection that calls back on NOTIFY; reconnects by itself and then calls `onNotify` once for what it may have missed. */
+  listen(channels: readonly string[], onNotify: (channel: string, payload: string) => void): Listener {
+    return new Listener(this.#options, channels, onNotify);
+  }
+
+  /** Throws `ServiceUnavailable` when the database cannot be reached. */
+  async check(): Promise<void> {
+    try {
+      await this.query('select 1');
+    } catch (cause) {
+      throw new TrainyardError('ServiceUnavailable', 'the database cannot be reached (DATABASE_URL)', { cause });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+}
+
+async function run<Row>(
+  target: pg.Pool | pg.PoolClient,
+  statement: string | NamedStatement,
+  values: readonly unknown[],
+): Promise<QueryResult<Row>> {
+  const config = typeof statement === 'string' ? { text: statement } : statement;
+  const result = await target.query({ ...config, values: [...values] });
+  return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
+}
+
+const RECONNECT_MS = 250;
+
+class Listener {
+  readonly #options: DatabaseOptions;
+  readonly #channels: readonly string[];
+  readonly #onNotify: (channel: string, payload: string) => void;
+  #client: pg.Client | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(options: DatabaseOptions, channels: readonly string[], onNotify: (channel: string, payload: string) => void) {
+    this.#options = options;
+    this.#channels = channels;
+    this.#onNotify = onNotify;
+    void this.#connect();
+  }
+
+  async #connect(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.#options.url,
+      application_name: `${this.#options.applicationName}:listen`,
+      connectionTimeoutMillis: this.#options.connectTimeoutMs ?? 5_000,
+    });
+    this.#client = client;
+    let failed = false;
+    const retry = (): void => {
+      if (failed || this.#closed) return;
+      failed = true;
+      client.end().catch(() => undefined);
+      this.#timer = setTimeout(() => void this.#connect(), RECONNECT_MS);
+    };
+    client.on('error', retry);
+    client.on('end', retry);
+    client.on('notification', (message) => this.#onNotify(message.channel, message.payload ?? ''));
+    try {
+      await client.connect();
+      for (const channel of this.#channels) await client.query(`listen ${pg.escapeIdentifier(channel)}`);
+      for (const channel of this.#channels) this.#onNotify(channel, '');
+    } catch {
+      retry();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#client?.end().catch(() => undefined);
+  }
+}
+
+export type { Listener };
+
+/** SQLSTATE of an error thrown by PostgreSQL, or null. */
+export function sqlState(error: unknown): string | null {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+}
+
+export const UNIQUE_VIOLATION = '23505';
+/** Raised by our own functions when a shard or partition belongs to somebody else by now. */
+export const FENCED = 'TY001';

@@ -1,0 +1,2 @@
+-- The embedded bus: a partitioned log with consumer groups.
+select 1;

@@ -1,0 +1,2 @@
+-- The built-in model registry.
+select 1;
