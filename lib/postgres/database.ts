@@ -9,7 +9,10 @@ export type QueryResult<Row> = { readonly rows: Row[]; readonly rowCount: number
 
 /** Anything that runs one statement: the pool or a client inside a transaction. */
 export interface Queryable {
-  query<Row = Record<string, unknown>>(statement: string | NamedStatement, values?: readonly unknown[]): Promise<QueryResult<Row>>;
+  query<Row = Record<string, unknown>>(
+    statement: string | NamedStatement,
+    values?: readonly unknown[],
+  ): Promise<QueryResult<Row>>;
 }
 
 /** Prepared once per connection under its name. */
@@ -110,7 +113,11 @@ class Listener {
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(options: DatabaseOptions, channels: readonly string[], onNotify: (channel: string, payload: string) => void) {
+  constructor(
+    options: DatabaseOptions,
+    channels: readonly string[],
+    onNotify: (channel: string, payload: string) => void,
+  ) {
     this.#options = options;
     this.#channels = channels;
     this.#onNotify = onNotify;

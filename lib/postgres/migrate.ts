@@ -18,7 +18,10 @@ export interface MigrationResult {
  * Safe when many processes start together (an advisory lock). Throws when a recorded migration differs from the file
  * (it was edited after release) or when the database is newer than this code: an old binary must not write to it.
  */
-export async function migrate(database: Database, folder = join(import.meta.dirname, 'migrations')): Promise<MigrationResult> {
+export async function migrate(
+  database: Database,
+  folder = join(import.meta.dirname, 'migrations'),
+): Promise<MigrationResult> {
   const files = await readMigrations(folder);
   return database.transaction(async (tx) => {
     await tx.query('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
@@ -32,7 +35,9 @@ export async function migrate(database: Database, folder = join(import.meta.dirn
     for (const row of rows) {
       const file = files.find((f) => f.version === row.version);
       if (file === undefined)
-        throw new Error(`the database has migration ${row.name}, which this release does not know: it is newer than the code`);
+        throw new Error(
+          `the database has migration ${row.name}, which this release does not know: it is newer than the code`,
+        );
       if (file.sha256 !== row.sha256) throw new Error(`migration ${row.name} was changed after it was applied`);
     }
     const applied: string[] = [];

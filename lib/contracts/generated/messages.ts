@@ -1,0 +1,390 @@
+// Generated from schemas/avro by `npm run generate`. Do not edit.
+/** An attempt ended well. */
+export interface ActivityCompleted {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** Epoch milliseconds. */
+  startedAtMs: number;
+  /** Epoch milliseconds. */
+  finishedAtMs: number;
+  /** Output of the activity as JSON, at most 256 KiB. */
+  outputJson: string;
+}
+
+/** A worker got a command it cannot run now. Burns no attempt. */
+export interface ActivityDeclined {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** NoFreeSlot, Stopping, UnknownActivity. */
+  reason: string;
+}
+
+/** An attempt failed. */
+export interface ActivityFailed {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** Epoch milliseconds. */
+  startedAtMs: number;
+  /** Epoch milliseconds. */
+  finishedAtMs: number;
+  /** A code of the error catalogue. */
+  code: string;
+  /** For people, at most 4 KiB. */
+  message: string;
+  /** Whether another attempt can help. */
+  retryable: boolean;
+  /** Last log lines of the program, at most 50. */
+  logTail: string[];
+}
+
+/** One point of a curve. */
+export interface MetricSample {
+  /** e.g. `train.loss`. */
+  name: string;
+  /** Optimiser step, from 0. */
+  step: number;
+  /** The value. */
+  value: number;
+}
+
+/** Heartbeat of a running attempt. */
+export interface ActivityProgressed {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** Steps done; does not grow = no progress. */
+  step: number;
+  /** 0 = unknown. */
+  stepsTotal: number;
+  /** Tokens per second, or what the activity counts. */
+  throughput: number | null;
+  /** Device counters as JSON: utilisation, memory. */
+  deviceJson: string | null;
+  /** New points of the curves since the heartbeat before. */
+  metrics: MetricSample[];
+}
+
+/** A worker runs an attempt. Left out for attempts that end within one flush: their end says when they started. */
+export interface ActivityStarted {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** Epoch milliseconds. */
+  startedAtMs: number;
+}
+
+/** An attempt stopped on request after its checkpoint was stored. */
+export interface ActivityYielded {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** Epoch milliseconds. */
+  startedAtMs: number;
+  /** Epoch milliseconds. */
+  finishedAtMs: number;
+  /** Preempted, Paused or WorkerStopping. */
+  reason: string;
+  /** Step of the checkpoint. */
+  step: number | null;
+}
+
+/** Command: stop a job. Ignored when it has ended. */
+export interface CancelJob {
+  /** Message key. */
+  workflowId: string;
+  /** Who asked, for the log. */
+  requestedBy: string;
+  /** Free text. */
+  reason: string | null;
+}
+
+/** A checkpoint is complete in the object store: its manifest is written. */
+export interface CheckpointSaved {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Step it was taken at. */
+  step: number;
+  /** Key of its manifest. */
+  manifestKey: string;
+  /** SHA-256 of the manifest. */
+  digest: string;
+}
+
+/** A message that could not be processed, with its raw bytes. */
+export interface DeadLetter {
+  /** Where it came from. */
+  topic: string;
+  /** Its partition. */
+  partition: number;
+  /** Its offset. */
+  offset: number;
+  /** Its key. */
+  key: string | null;
+  /** Its headers. */
+  headers: Record<string, string>;
+  /** Its raw bytes. */
+  value: Buffer;
+  /** A code of the error catalogue. */
+  code: string;
+  /** What was wrong. */
+  reason: string;
+  /** Who could not read it. */
+  consumer: string;
+  /** Epoch milliseconds. */
+  atMs: number;
+}
+
+/** Command to a lane: run one attempt of an activity. */
+export interface ExecuteActivity {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** For paths and logs. */
+  jobId: string;
+  /** For paths and logs. */
+  project: string;
+  /** Name of the activity, e.g. `run_training`. */
+  activity: string;
+  /** The worker whose slot was taken. Another one that receives it may run it if it has a slot. */
+  workerId: string;
+  /** Input of the activity as JSON. */
+  inputJson: string;
+  /** How often the worker reports progress. */
+  heartbeatEveryMs: number;
+  /** Start-to-close deadline of this attempt, epoch milliseconds. */
+  deadlineAtMs: number;
+  /** Newest valid checkpoint known to the log, as JSON; null on a first attempt. */
+  resumeJson: string | null;
+}
+
+/** A job was accepted. */
+export interface JobAccepted {
+  /** Job. */
+  jobId: string;
+  /** Message key. */
+  project: string;
+  /** Type. */
+  jobType: string;
+  /** Root workflow. */
+  workflowId: string;
+}
+
+/** A job reached a final status. */
+export interface JobFinished {
+  /** Job. */
+  jobId: string;
+  /** Message key. */
+  project: string;
+  /** Final status. */
+  status: string;
+  /** Result as JSON. */
+  resultJson: string | null;
+  /** Problem as JSON. */
+  errorJson: string | null;
+}
+
+/** The status of a job changed. */
+export interface JobStatusChanged {
+  /** Job. */
+  jobId: string;
+  /** Message key. */
+  project: string;
+  /** New status. */
+  status: string;
+  /** Current step of the flow. */
+  step: string | null;
+}
+
+/** One prediction of a model in production. */
+export interface ObservationRecorded {
+  /** Dedupe key. */
+  observationId: string;
+  /** Project. */
+  project: string;
+  /** Model name; the message key. */
+  model: string;
+  /** Version that answered. */
+  modelVersion: number;
+  /** Epoch milliseconds. */
+  observedAtMs: number;
+  /** Input features as JSON. */
+  featuresJson: string;
+  /** What it answered. */
+  prediction: string;
+  /** Quality or confidence score, if known. */
+  score: number | null;
+  /** Truth, if known already. */
+  label: string | null;
+}
+
+/** Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op. */
+export interface StartWorkflow {
+  /** `wf-<type>-<project>-<idempotencyKey>`; the message key. */
+  workflowId: string;
+  /** The job this workflow is the root of. */
+  jobId: string;
+  /** Project id. */
+  project: string;
+  /** fine_tune, hpo, retrain, rlhf or eval_only. */
+  jobType: string;
+  /** 0 low, 1 normal, 2 high, 3 urgent. */
+  priority: number;
+  /** When the job was accepted, epoch milliseconds: the order within a priority. */
+  submittedAtMs: number;
+  /** Input of the machine as JSON: the spec with every reference resolved. */
+  inputJson: string;
+}
+
+/** Cancelled and Revoked: stop at once. Preempted and Paused: checkpoint, then yield. */
+export type StopReason = 'Cancelled' | 'Preempted' | 'Paused' | 'Revoked';
+
+/** Command to all workers: end an attempt. A worker that does not run it ignores it. */
+export interface StopActivity {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+  /** Why. */
+  reason: StopReason;
+}
+
+/** An attempt this worker runs now. */
+export interface RunningAttempt {
+  /** The workflow the activity belongs to; the message key. */
+  workflowId: string;
+  /** Unique within the workflow, e.g. `run_training`. */
+  activityId: string;
+  /** The fencing token: number of the attempt, from 1. */
+  epoch: number;
+}
+
+/** Capacity of a worker, sent at start, every few seconds and at its end. */
+export interface WorkerHeartbeat {
+  /** Name of the worker, stable over restarts of its pod. */
+  workerId: string;
+  /** Changes at every start of the worker process. */
+  incarnation: string;
+  /** cpu or gpu. */
+  lane: string;
+  /** Attempts it can run at once; 0 = stopping. */
+  slots: number;
+  /** What it runs now. */
+  running: RunningAttempt[];
+  /** Partitions of its lane topic that it consumes. */
+  partitions: number[];
+  /** Device counters as JSON: name, utilisation, memory per device. */
+  deviceJson: string | null;
+}
+
+/** Payload type by message type. */
+export interface MessageTypes {
+  ActivityCompleted: ActivityCompleted;
+  ActivityDeclined: ActivityDeclined;
+  ActivityFailed: ActivityFailed;
+  ActivityProgressed: ActivityProgressed;
+  ActivityStarted: ActivityStarted;
+  ActivityYielded: ActivityYielded;
+  CancelJob: CancelJob;
+  CheckpointSaved: CheckpointSaved;
+  DeadLetter: DeadLetter;
+  ExecuteActivity: ExecuteActivity;
+  JobAccepted: JobAccepted;
+  JobFinished: JobFinished;
+  JobStatusChanged: JobStatusChanged;
+  ObservationRecorded: ObservationRecorded;
+  StartWorkflow: StartWorkflow;
+  StopActivity: StopActivity;
+  WorkerHeartbeat: WorkerHeartbeat;
+}
+
+/** Avro schema by message type, as JSON text. */
+export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
+  ActivityCompleted:
+    '{"type":"record","name":"ActivityCompleted","namespace":"trainyard.v1","doc":"An attempt ended well.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"startedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"finishedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"outputJson","type":"string","doc":"Output of the activity as JSON, at most 256 KiB."}]}',
+  ActivityDeclined:
+    '{"type":"record","name":"ActivityDeclined","namespace":"trainyard.v1","doc":"A worker got a command it cannot run now. Burns no attempt.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"reason","type":"string","doc":"NoFreeSlot, Stopping, UnknownActivity."}]}',
+  ActivityFailed:
+    '{"type":"record","name":"ActivityFailed","namespace":"trainyard.v1","doc":"An attempt failed.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"startedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"finishedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"code","type":"string","doc":"A code of the error catalogue."},{"name":"message","type":"string","doc":"For people, at most 4 KiB."},{"name":"retryable","type":"boolean","doc":"Whether another attempt can help."},{"name":"logTail","type":{"type":"array","items":"string"},"doc":"Last log lines of the program, at most 50."}]}',
+  ActivityProgressed:
+    '{"type":"record","name":"ActivityProgressed","namespace":"trainyard.v1","doc":"Heartbeat of a running attempt.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"step","type":"long","doc":"Steps done; does not grow = no progress."},{"name":"stepsTotal","type":"long","doc":"0 = unknown."},{"name":"throughput","type":["null","double"],"doc":"Tokens per second, or what the activity counts.","default":null},{"name":"deviceJson","type":["null","string"],"doc":"Device counters as JSON: utilisation, memory.","default":null},{"name":"metrics","type":{"type":"array","items":{"type":"record","name":"MetricSample","namespace":"trainyard.v1","doc":"One point of a curve.","fields":[{"name":"name","type":"string","doc":"e.g. `train.loss`."},{"name":"step","type":"int","doc":"Optimiser step, from 0."},{"name":"value","type":"double","doc":"The value."}]}},"doc":"New points of the curves since the heartbeat before."}]}',
+  ActivityStarted:
+    '{"type":"record","name":"ActivityStarted","namespace":"trainyard.v1","doc":"A worker runs an attempt. Left out for attempts that end within one flush: their end says when they started.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"startedAtMs","type":"long","doc":"Epoch milliseconds."}]}',
+  ActivityYielded:
+    '{"type":"record","name":"ActivityYielded","namespace":"trainyard.v1","doc":"An attempt stopped on request after its checkpoint was stored.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"startedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"finishedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"reason","type":"string","doc":"Preempted, Paused or WorkerStopping."},{"name":"step","type":["null","long"],"doc":"Step of the checkpoint.","default":null}]}',
+  CancelJob:
+    '{"type":"record","name":"CancelJob","namespace":"trainyard.v1","doc":"Command: stop a job. Ignored when it has ended.","fields":[{"name":"workflowId","type":"string","doc":"Message key."},{"name":"requestedBy","type":"string","doc":"Who asked, for the log."},{"name":"reason","type":["null","string"],"doc":"Free text.","default":null}]}',
+  CheckpointSaved:
+    '{"type":"record","name":"CheckpointSaved","namespace":"trainyard.v1","doc":"A checkpoint is complete in the object store: its manifest is written.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"step","type":"long","doc":"Step it was taken at."},{"name":"manifestKey","type":"string","doc":"Key of its manifest."},{"name":"digest","type":"string","doc":"SHA-256 of the manifest."}]}',
+  DeadLetter:
+    '{"type":"record","name":"DeadLetter","namespace":"trainyard.v1","doc":"A message that could not be processed, with its raw bytes.","fields":[{"name":"topic","type":"string","doc":"Where it came from."},{"name":"partition","type":"int","doc":"Its partition."},{"name":"offset","type":"long","doc":"Its offset."},{"name":"key","type":["null","string"],"doc":"Its key.","default":null},{"name":"headers","type":{"type":"map","values":"string"},"doc":"Its headers."},{"name":"value","type":"bytes","doc":"Its raw bytes."},{"name":"code","type":"string","doc":"A code of the error catalogue."},{"name":"reason","type":"string","doc":"What was wrong."},{"name":"consumer","type":"string","doc":"Who could not read it."},{"name":"atMs","type":"long","doc":"Epoch milliseconds."}]}',
+  ExecuteActivity:
+    '{"type":"record","name":"ExecuteActivity","namespace":"trainyard.v1","doc":"Command to a lane: run one attempt of an activity.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"jobId","type":"string","doc":"For paths and logs."},{"name":"project","type":"string","doc":"For paths and logs."},{"name":"activity","type":"string","doc":"Name of the activity, e.g. `run_training`."},{"name":"workerId","type":"string","doc":"The worker whose slot was taken. Another one that receives it may run it if it has a slot."},{"name":"inputJson","type":"string","doc":"Input of the activity as JSON."},{"name":"heartbeatEveryMs","type":"int","doc":"How often the worker reports progress."},{"name":"deadlineAtMs","type":"long","doc":"Start-to-close deadline of this attempt, epoch milliseconds."},{"name":"resumeJson","type":["null","string"],"doc":"Newest valid checkpoint known to the log, as JSON; null on a first attempt.","default":null}]}',
+  JobAccepted:
+    '{"type":"record","name":"JobAccepted","namespace":"trainyard.v1","doc":"A job was accepted.","fields":[{"name":"jobId","type":"string","doc":"Job."},{"name":"project","type":"string","doc":"Message key."},{"name":"jobType","type":"string","doc":"Type."},{"name":"workflowId","type":"string","doc":"Root workflow."}]}',
+  JobFinished:
+    '{"type":"record","name":"JobFinished","namespace":"trainyard.v1","doc":"A job reached a final status.","fields":[{"name":"jobId","type":"string","doc":"Job."},{"name":"project","type":"string","doc":"Message key."},{"name":"status","type":"string","doc":"Final status."},{"name":"resultJson","type":["null","string"],"doc":"Result as JSON.","default":null},{"name":"errorJson","type":["null","string"],"doc":"Problem as JSON.","default":null}]}',
+  JobStatusChanged:
+    '{"type":"record","name":"JobStatusChanged","namespace":"trainyard.v1","doc":"The status of a job changed.","fields":[{"name":"jobId","type":"string","doc":"Job."},{"name":"project","type":"string","doc":"Message key."},{"name":"status","type":"string","doc":"New status."},{"name":"step","type":["null","string"],"doc":"Current step of the flow.","default":null}]}',
+  ObservationRecorded:
+    '{"type":"record","name":"ObservationRecorded","namespace":"trainyard.v1","doc":"One prediction of a model in production.","fields":[{"name":"observationId","type":"string","doc":"Dedupe key."},{"name":"project","type":"string","doc":"Project."},{"name":"model","type":"string","doc":"Model name; the message key."},{"name":"modelVersion","type":"int","doc":"Version that answered."},{"name":"observedAtMs","type":"long","doc":"Epoch milliseconds."},{"name":"featuresJson","type":"string","doc":"Input features as JSON."},{"name":"prediction","type":"string","doc":"What it answered."},{"name":"score","type":["null","double"],"doc":"Quality or confidence score, if known.","default":null},{"name":"label","type":["null","string"],"doc":"Truth, if known already.","default":null}]}',
+  StartWorkflow:
+    '{"type":"record","name":"StartWorkflow","namespace":"trainyard.v1","doc":"Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op.","fields":[{"name":"workflowId","type":"string","doc":"`wf-<type>-<project>-<idempotencyKey>`; the message key."},{"name":"jobId","type":"string","doc":"The job this workflow is the root of."},{"name":"project","type":"string","doc":"Project id."},{"name":"jobType","type":"string","doc":"fine_tune, hpo, retrain, rlhf or eval_only."},{"name":"priority","type":"int","doc":"0 low, 1 normal, 2 high, 3 urgent."},{"name":"submittedAtMs","type":"long","doc":"When the job was accepted, epoch milliseconds: the order within a priority."},{"name":"inputJson","type":"string","doc":"Input of the machine as JSON: the spec with every reference resolved."}]}',
+  StopActivity:
+    '{"type":"record","name":"StopActivity","namespace":"trainyard.v1","doc":"Command to all workers: end an attempt. A worker that does not run it ignores it.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."},{"name":"reason","type":{"type":"enum","name":"StopReason","namespace":"trainyard.v1","symbols":["Cancelled","Preempted","Paused","Revoked"],"doc":"Cancelled and Revoked: stop at once. Preempted and Paused: checkpoint, then yield."},"doc":"Why."}]}',
+  WorkerHeartbeat:
+    '{"type":"record","name":"WorkerHeartbeat","namespace":"trainyard.v1","doc":"Capacity of a worker, sent at start, every few seconds and at its end.","fields":[{"name":"workerId","type":"string","doc":"Name of the worker, stable over restarts of its pod."},{"name":"incarnation","type":"string","doc":"Changes at every start of the worker process."},{"name":"lane","type":"string","doc":"cpu or gpu."},{"name":"slots","type":"int","doc":"Attempts it can run at once; 0 = stopping."},{"name":"running","type":{"type":"array","items":{"type":"record","name":"RunningAttempt","namespace":"trainyard.v1","doc":"An attempt this worker runs now.","fields":[{"name":"workflowId","type":"string","doc":"The workflow the activity belongs to; the message key."},{"name":"activityId","type":"string","doc":"Unique within the workflow, e.g. `run_training`."},{"name":"epoch","type":"int","doc":"The fencing token: number of the attempt, from 1."}]}},"doc":"What it runs now."},{"name":"partitions","type":{"type":"array","items":"int"},"doc":"Partitions of its lane topic that it consumes."},{"name":"deviceJson","type":["null","string"],"doc":"Device counters as JSON: name, utilisation, memory per device.","default":null}]}',
+};

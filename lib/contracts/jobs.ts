@@ -1,0 +1,181 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import { PreprocessConfig } from './preprocess-config.ts';
+import { EvaluationSuite, LoraConfig, ModelConfig, Technique, TrainingHyperparameters } from './trainer-protocol.ts';
+
+export const JOB_TYPES = ['fine_tune', 'hpo', 'retrain', 'rlhf', 'eval_only'] as const;
+export type JobType = (typeof JOB_TYPES)[number];
+
+export const JOB_STATUS = {
+  submitted: 'SUBMITTED',
+  queued: 'QUEUED',
+  running: 'RUNNING',
+  paused: 'PAUSED',
+  awaitingApproval: 'AWAITING_APPROVAL',
+  canary: 'CANARY',
+  completed: 'COMPLETED',
+  evalFailed: 'EVAL_FAILED',
+  safetyFailed: 'SAFETY_FAILED',
+  skipped: 'SKIPPED',
+  rolledBack: 'ROLLED_BACK',
+  rejected: 'REJECTED',
+  failed: 'FAILED',
+  timedOut: 'TIMED_OUT',
+  cancelled: 'CANCELLED',
+} as const;
+export type JobStatus = (typeof JOB_STATUS)[keyof typeof JOB_STATUS];
+
+export const FINAL_STATUSES: readonly JobStatus[] = [
+  JOB_STATUS.completed,
+  JOB_STATUS.evalFailed,
+  JOB_STATUS.safetyFailed,
+  JOB_STATUS.skipped,
+  JOB_STATUS.rolledBack,
+  JOB_STATUS.rejected,
+  JOB_STATUS.failed,
+  JOB_STATUS.timedOut,
+  JOB_STATUS.cancelled,
+];
+
+/** Scheduling order of the lanes: higher first, then submission order. */
+export const PRIORITIES = ['low', 'normal', 'high', 'urgent'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+export const priorityRank = (priority: Priority): number => PRIORITIES.indexOf(priority);
+
+/** Names of projects, datasets, models and labels: DNS-label like, so that they can be object keys and metric labels. */
+export const Name = Type.String({ pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$' });
+/** Chosen by the submitter; part of the workflow id. */
+export const IdempotencyKey = Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' });
+
+/** Formats of a dataset version: UTF-8 text, or JSON Lines with `text`, or with `prompt` and `completion`. */
+export const DatasetFormat = Type.Union([
+  Type.Literal('text'),
+  Type.Literal('jsonl_text'),
+  Type.Literal('jsonl_prompt_completion'),
+]);
+export type DatasetFormat = Static<typeof DatasetFormat>;
+
+/**
+ * One line of an evaluation policy: the metric must stand in this relation to the threshold. `relativeTo: 'base'` compares the
+ * paired difference model minus base instead of the value. A metric that is missing fails.
+ */
+export const Threshold = Type.Object(
+  {
+    metric: Type.String({ minLength: 1, maxLength: 200 }),
+    operator: Type.Union([Type.Literal('<'), Type.Literal('<='), Type.Literal('>'), Type.Literal('>=')]),
+    threshold: Type.Number(),
+    relativeTo: Type.Optional(Type.Literal('base')),
+  },
+  { additionalProperties: false },
+);
+export type Threshold = Static<typeof Threshold>;
+
+const DatasetRef = Type.Object(
+  {
+    name: Name,
+    /** A version number, or `latest` at the time of submission. */
+    version: Type.Union([Type.Integer({ minimum: 1 }), Type.Literal('latest')], { default: 'latest' }),
+  },
+  { additionalProperties: false },
+);
+
+/** A random start of this shape, or a registered model: `name@stage` or `name/version`. */
+const BaseRef = Type.Union([
+  Type.Object({ config: ModelConfig }, { additionalProperties: false }),
+  Type.Object(
+    {
+      model: Type.String({
+        pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:@(?:dev|staging|prod|archived|latest)|/[1-9][0-9]{0,8})$',
+      }),
+    },
+    { additionalProperties: false },
+  ),
+]);
+
+/** What a `fine_tune` job is asked to do. */
+export const FineTuneSpec = Type.Object(
+  {
+    dataset: DatasetRef,
+    base: BaseRef,
+    method: Technique,
+    /** Name under which the result is registered; a new name makes a new model. */
+    model: Type.Object({ name: Name }, { additionalProperties: false }),
+    preprocessing: Type.Optional(PreprocessConfig),
+    hyperparameters: TrainingHyperparameters,
+    lora: Type.Optional(LoraConfig),
+    seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295, default: 1 }),
+    evaluation: Type.Object(
+      {
+        suites: Type.Array(EvaluationSuite, { minItems: 1, maxItems: 8 }),
+        policy: Type.Array(Threshold, { maxItems: 32, default: [] }),
+        /** Texts generated with the trained model and kept with the report. */
+        samples: Type.Integer({ minimum: 0, maximum: 16, default: 3 }),
+      },
+      { additionalProperties: false },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type FineTuneSpec = Static<typeof FineTuneSpec>;
+
+/** The schema of a job's `spec` by type; null = the type is known but not available yet. */
+export const JOB_SPECS: Readonly<Record<JobType, TSchema | null>> = {
+  fine_tune: FineTuneSpec,
+  hpo: null,
+  retrain: null,
+  rlhf: null,
+  eval_only: null,
+};
+
+/** Metric names a suite can produce: a policy may only name these. */
+export function metricsOfSuite(suite: Static<typeof EvaluationSuite>): string[] {
+  switch (suite.suite) {
+    case 'held_out_text':
+      return [
+        'held_out.loss',
+        'held_out.perplexity',
+        'held_out.bits_per_byte',
+        'held_out.unigram_bits_per_byte',
+        'held_out.bigram_bits_per_byte',
+      ];
+    case 'cloze':
+      return [`cloze.${suite.items}.accuracy`];
+  }
+}
+
+/** A dataset version as the gateway resolved it at submission. */
+export const ResolvedDataset = Type.Object({
+  name: Name,
+  version: Type.Integer({ minimum: 1 }),
+  format: DatasetFormat,
+  key: Type.String(),
+  sha256: Type.String(),
+  bytes: Type.Integer({ minimum: 0 }),
+});
+export type ResolvedDataset = Static<typeof ResolvedDataset>;
+
+const ManifestRef = Type.Object({ manifestKey: Type.String(), digest: Type.String() });
+
+/** A registered base as the gateway resolved it: `full` weights, or an `adapter` that lies on `of`. */
+export const ResolvedModel = Type.Object({
+  name: Name,
+  version: Type.Integer({ minimum: 1 }),
+  weights: ManifestRef,
+  /** Present when the version is an adapter: its own manifest; `weights` is then the model it lies on. */
+  adapter: Type.Optional(ManifestRef),
+});
+export type ResolvedModel = Static<typeof ResolvedModel>;
+
+/** Input of the `fine_tune` machine: the spec with defaults filled in and every reference resolved and pinned. */
+export const FineTuneInput = Type.Object({
+  jobId: Type.String(),
+  project: Name,
+  spec: FineTuneSpec,
+  dataset: ResolvedDataset,
+  base: Type.Union([
+    Type.Object({ kind: Type.Literal('config'), config: ModelConfig }),
+    Type.Object({ kind: Type.Literal('model'), model: ResolvedModel }),
+  ]),
+  /** Commit of the code that runs the job, for the lineage. */
+  codeCommit: Type.String({ minLength: 1 }),
+});
+export type FineTuneInput = Static<typeof FineTuneInput>;

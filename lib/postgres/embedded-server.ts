@@ -1,0 +1,366 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { access, chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { type ServerAccount, serverAccount } from './embedded-account.ts';
+import { embeddedBinaries, type PostgresBinaries } from './embedded-binaries.ts';
+import { processIdentity } from './process-identity.ts';
+
+export interface EmbeddedPostgresOptions {
+  /** The cluster's folder; made when absent. `<dataDir>.password` and `<dataDir>.socket/` lie beside it. */
+  readonly dataDir: string;
+  /** Appended to; kept as `<logFile>.1` when it is larger than 10 MiB at start. */
+  readonly logFile: string;
+  /** TCP port on 127.0.0.1, also part of the socket's name; default: a free one. */
+  readonly port?: number;
+  /** Created when absent; default `trainyard`. */
+  readonly database?: string;
+  /** postgresql.conf settings over ours, by name. `fsync: 'off'` also makes the creation of the cluster faster (tests). */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface EmbeddedPostgres {
+  /** For node-postgres and libpq; over the Unix socket where its path is short enough, else TCP. Holds the password. */
+  readonly url: string;
+  readonly port: number;
+  /** The postmaster. */
+  readonly pid: number;
+  /** Ends all sessions, writes a checkpoint and waits for the end; harsher after 5 s (no checkpoint) and 7 s (SIGKILL). Idempotent. */
+  stop(): Promise<void>;
+  /** Resolves when the server has ended, whoever ended it; never rejects. */
+  readonly exited: Promise<ServerExit>;
+}
+
+export interface ServerExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  listen_addresses: '127.0.0.1',
+  max_connections: '100',
+  shared_buffers: '128MB',
+  // Larger than what 5 minutes at the measured peak write (about 20 MB/s would be 6 GB; 2 GB bounds the disk instead).
+  max_wal_size: '2GB',
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  jit: 'off',
+  // Small statements only; and parallel workers need /dev/shm, of which a container has 64 MB.
+  max_parallel_workers_per_gather: '0',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  log_line_prefix: '%m [%p] %q%a ',
+  log_min_messages: 'warning',
+};
+
+const USER = 'trainyard';
+/** sockaddr_un.sun_path: 108 bytes on Linux, 104 on macOS, the final zero included. */
+const SOCKET_PATH_BYTES = 103;
+const LOG_BYTES = 10 * 1024 * 1024;
+/** Crash recovery replays at most max_wal_size; 88 MB took 0.9 s here. */
+const START_TIMEOUT_MS = 60_000;
+/** After kill -9 a start is refused until the old backends are gone: about 1 s measured. */
+const REFUSED_RETRY_MS = 250;
+const REFUSED_RETRIES = 60;
+const POLL_MS = 25;
+const FAST_STOP_MS = 5_000;
+const IMMEDIATE_STOP_MS = 2_000;
+/** Services that lose their supervisor get this long to store what they hold before the server goes. */
+const ORPHAN_GRACE_SECONDS = 2;
+
+/**
+ * Starts a real PostgreSQL on `dataDir`, creating the cluster and the database at the first start, and returns once it answers.
+ *
+ * The server is our child but in a session of its own, so that Ctrl-C in a terminal reaches us and not it. When this process dies without
+ * `stop()`, a guard stops the server 2 s later. A server that is left on the data folder is stopped first: the caller must hold whatever lock
+ * says that nobody else uses the folder. Throws `PostgresUnavailable` (nothing to run here) or `PostgresStartFailed` (with the last log lines).
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const dataDir = resolve(options.dataDir);
+  const logFile = resolve(options.logFile);
+  const settings = { ...SETTINGS, ...options.settings };
+  const binaries = await embeddedBinaries();
+  await mkdir(dirname(dataDir), { recursive: true });
+  await mkdir(dirname(logFile), { recursive: true });
+  const account = await serverAccount(binaries, dataDir);
+
+  // 1. The cluster, complete or not there at all.
+  const password = await readOrMakePassword(`${dataDir}.password`);
+  if (!(await exists(join(dataDir, 'PG_VERSION')))) await createCluster(binaries, account, dataDir, password, settings);
+  await account.own(dataDir);
+
+  // 2. Nobody else on it.
+  await stopLeftover(dataDir);
+
+  // 3. The server.
+  const port = options.port ?? (await freePort());
+  const socketDir = `${dataDir}.socket`;
+  const socketUsable = Buffer.byteLength(join(socketDir, `.s.PGSQL.${port}`)) <= SOCKET_PATH_BYTES;
+  settings['port'] = String(port);
+  settings['unix_socket_directories'] = socketUsable ? socketDir : '';
+  if (socketUsable) {
+    await mkdir(socketDir, { recursive: true, mode: 0o700 });
+    await account.own(socketDir);
+  }
+  const url = (database: string): string =>
+    `postgresql://${USER}:${password}@127.0.0.1:${port}/${database}${socketUsable ? `?host=${encodeURIComponent(socketDir)}` : ''}`;
+  const server = await launch({ binaries, account, dataDir, logFile, settings, url: url('postgres') });
+
+  // 4. The database.
+  const database = options.database ?? 'trainyard';
+  try {
+    await createDatabase(url('postgres'), database);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return { ...server, url: url(database), port };
+}
+
+async function readOrMakePassword(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const password = randomBytes(24).toString('hex');
+  await writeFile(file, `${password}\n`, { mode: 0o600, flag: 'wx' });
+  return password;
+}
+
+/** Creates the cluster under another name and renames it, so that a kill halfway leaves nothing that looks like one. */
+async function createCluster(
+  binaries: PostgresBinaries,
+  account: ServerAccount,
+  dataDir: string,
+  password: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<void> {
+  const unfinished = `${dataDir}.new`;
+  const passwordFile = `${unfinished}.password`;
+  await rm(unfinished, { recursive: true, force: true });
+  await mkdir(unfinished, { mode: 0o700 });
+  await rm(passwordFile, { force: true });
+  await writeFile(passwordFile, password, { mode: 0o600 });
+  await account.own(unfinished);
+  await account.own(passwordFile);
+  const args = [
+    '-D',
+    unfinished,
+    '-U',
+    USER,
+    '-A',
+    'scram-sha-256',
+    `--pwfile=${passwordFile}`,
+    '-E',
+    'UTF8',
+    '--locale=C',
+  ];
+  if (settings['fsync'] === 'off') args.push('--no-sync');
+  const child = account.spawn(binaries.initdb, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
+  let output = '';
+  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.once('error', reject).once('close', resolve),
+  );
+  await rm(passwordFile, { force: true });
+  if (code !== 0) throw startFailed('initdb failed', output);
+  await rename(unfinished, dataDir);
+}
+
+/**
+ * Stops a server that an earlier run left on the folder, and removes a pid file whose number belongs to some other program by now:
+ * PostgreSQL itself takes any living process of that number for a server and would refuse for ever.
+ */
+async function stopLeftover(dataDir: string): Promise<void> {
+  const pidFile = join(dataDir, 'postmaster.pid');
+  const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);
+  const found = await processIdentity(pid);
+  if (found === null) return;
+  if (!/\bpostgres\b/.test(found.command) || !found.command.includes(dataDir)) {
+    await rm(pidFile, { force: true });
+    return;
+  }
+  const gone = async (withinMs: number): Promise<boolean> => {
+    for (let waited = 0; waited < withinMs; waited += POLL_MS) {
+      if ((await processIdentity(pid))?.startedAt !== found.startedAt) return true;
+      await delay(POLL_MS);
+    }
+    return false;
+  };
+  for (const [signal, withinMs] of [
+    ['SIGINT', FAST_STOP_MS],
+    ['SIGQUIT', IMMEDIATE_STOP_MS],
+  ] as const) {
+    signalProcess(pid, signal);
+    if (await gone(withinMs)) return;
+  }
+  signalProcess(pid, 'SIGKILL');
+  await gone(IMMEDIATE_STOP_MS);
+}
+
+interface Launch {
+  readonly binaries: PostgresBinaries;
+  readonly account: ServerAccount;
+  readonly dataDir: string;
+  readonly logFile: string;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly url: string;
+}
+
+type RunningServer = Pick<EmbeddedPostgres, 'pid' | 'stop' | 'exited'>;
+
+/** Starts the server and waits until it answers; tries again as long as it says that the folder is still in use. */
+async function launch(start: Launch): Promise<RunningServer> {
+  for (let attempt = 0; ; attempt++) {
+    await rotate(start.logFile);
+    const logStart = await stat(start.logFile).then(
+      (info) => info.size,
+      () => 0,
+    );
+    const server = await spawnServer(start);
+    const failure = await answers(server, start.url);
+    if (failure === null) return server;
+    await server.stop();
+    const log = (await readFile(start.logFile)).subarray(logStart).toString();
+    const inUse = /lock file .* already exists|pre-existing shared memory block|is still in use/.test(log);
+    if (!inUse || attempt >= REFUSED_RETRIES) throw startFailed(failure, log);
+    await delay(REFUSED_RETRY_MS);
+  }
+}
+
+async function spawnServer({ binaries, account, dataDir, logFile, settings }: Launch): Promise<RunningServer> {
+  const args = ['-D', dataDir, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+  const log = openSync(logFile, 'a', 0o600);
+  let child: ChildProcess;
+  try {
+    child = account.spawn(binaries.postgres, args, { stdio: ['ignore', log, log], cwd: '/', detached: true });
+  } finally {
+    closeSync(log);
+  }
+  const ended = new Promise<ServerExit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+  await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
+  const pid = child.pid as number;
+  const releaseGuard = guard(pid, dataDir);
+  const exited = ended.finally(releaseGuard);
+  return { pid, exited, stop: () => stopServer(pid, exited) };
+}
+
+async function stopServer(pid: number, exited: Promise<ServerExit>): Promise<void> {
+  for (const [signal, withinMs] of [
+    ['SIGINT', FAST_STOP_MS],
+    ['SIGQUIT', IMMEDIATE_STOP_MS],
+  ] as const) {
+    signalProcess(pid, signal);
+    const timer = new AbortController();
+    const done = await Promise.race([
+      exited.then(() => true),
+      delay(withinMs, false, { signal: timer.signal }).catch(() => false),
+    ]);
+    timer.abort();
+    if (done) return;
+  }
+  signalProcess(pid, 'SIGKILL');
+  await exited;
+}
+
+/**
+ * A shell that waits for its standard input to close, which happens when this process dies in whatever way, and then stops the server,
+ * provided the pid file still names it. A shell because it costs 1 MB where a second Node costs 40.
+ */
+function guard(pid: number, dataDir: string): () => void {
+  const script = `read -r _; sleep ${ORPHAN_GRACE_SECONDS}; read -r now < "$1/postmaster.pid" && test "$now" = "$2" && kill -INT "$2"`;
+  const shell = spawn('/bin/sh', ['-c', script, 'postgres-guard', dataDir, String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    cwd: '/',
+    detached: true,
+  });
+  shell.on('error', () => undefined);
+  shell.stdin.on('error', () => undefined);
+  shell.unref();
+  return () => {
+    shell.kill('SIGKILL');
+  };
+}
+
+/** Null once a session could be opened; otherwise why not. */
+async function answers(server: RunningServer, url: string): Promise<string | null> {
+  let exit: ServerExit | null = null;
+  void server.exited.then((value) => (exit = value));
+  let last = 'no answer';
+  for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline; ) {
+    if (exit !== null) return `the server ended at once (${JSON.stringify(exit)})`;
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      await client.end();
+      return null;
+    } catch (error) {
+      last = messageOf(error);
+      client.end().catch(() => undefined);
+      // 28P01: the password file does not belong to this cluster; waiting will not help.
+      if ((error as { code?: unknown }).code === '28P01') return last;
+    }
+    await delay(POLL_MS);
+  }
+  return `no session within ${START_TIMEOUT_MS / 1_000} s: ${last}`;
+}
+
+async function createDatabase(url: string, database: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [database]);
+    if (rowCount === 0) await client.query(`create database ${pg.escapeIdentifier(database)}`);
+  } finally {
+    await client.end();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no TCP port on 127.0.0.1');
+  return address.port;
+}
+
+async function rotate(logFile: string): Promise<void> {
+  const info = await stat(logFile).catch(() => null);
+  if (info !== null && info.size > LOG_BYTES) await rename(logFile, `${logFile}.1`);
+  if (info !== null) await chmod(logFile, 0o600).catch(() => undefined);
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** Enough to see the cause; the file holds the rest. */
+const LOG_LINES_SHOWN = 12;
+
+function startFailed(what: string, log: string): TrainyardError {
+  const lines = log.trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n');
+  return new TrainyardError('PostgresStartFailed', `embedded PostgreSQL: ${what}\n${lines}`);
+}

@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { inject } from 'vitest';
+import { Database } from '#lib/postgres/database.ts';
+import type {} from './database-setup.ts';
+
+export interface TestDatabase {
+  readonly url: string;
+  readonly name: string;
+  /** Open until `drop()`. */
+  readonly database: Database;
+  /** Closes `database` and removes it; sessions that others left open are ended. */
+  drop(): Promise<void>;
+}
+
+/**
+ * A migrated database of its own for a test file: `beforeAll(async () => { db = await createTestDatabase(); })`, `afterAll(() => db.drop())`.
+ * A clone of the template takes about 50 ms. Only for tests of the vitest project `database`.
+ */
+export async function createTestDatabase(options: { maxConnections?: number } = {}): Promise<TestDatabase> {
+  const serverUrl = inject('testServerUrl');
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await asAdmin(serverUrl, `create database ${name} template ${inject('testTemplate')}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  const database = new Database({ url: url.href, applicationName: 'test', ...options });
+  const drop = async (): Promise<void> => {
+    await database.close();
+    await asAdmin(serverUrl, `drop database if exists ${name} with (force)`);
+  };
+  return { url: url.href, name, database, drop };
+}
+
+async function asAdmin(serverUrl: string, statement: string): Promise<void> {
+  const admin = new Database({ url: serverUrl, applicationName: 'test-admin', maxConnections: 1 });
+  try {
+    await admin.query(statement);
+  } finally {
+    await admin.close();
+  }
+}
