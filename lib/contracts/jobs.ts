@@ -175,7 +175,9 @@ export const FineTuneInput = Type.Object({
     Type.Object({ kind: Type.Literal('config'), config: ModelConfig }),
     Type.Object({ kind: Type.Literal('model'), model: ResolvedModel }),
   ]),
-  /** Commit of the code that runs the job, for the lineage. */
+  /** SHA-256 of the canonical JSON of `spec`, lower-case hex. */
+  configDigest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  /** Commit of the code that took the job in, for the lineage. */
   codeCommit: Type.String({ minLength: 1 }),
 });
 export type FineTuneInput = Static<typeof FineTuneInput>;

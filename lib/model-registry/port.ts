@@ -77,9 +77,17 @@ export interface ModelRegistry {
   /** The version an alias means: a stage name (`dev` = the newest version in that stage) or `latest`. */
   resolve(project: string, name: string, alias: string): Promise<ModelVersion | null>;
   setStage(project: string, name: string, version: number, stage: Stage): Promise<ModelVersion>;
-  setTags(project: string, name: string, version: number, tags: Readonly<Record<string, string>>): Promise<ModelVersion>;
+  setTags(
+    project: string,
+    name: string,
+    version: number,
+    tags: Readonly<Record<string, string>>,
+  ): Promise<ModelVersion>;
   /** Names with their newest version, by name; `after` is the last name of the page before. */
-  listModels(project: string, page: { limit: number; after?: string }): Promise<{ name: string; latestVersion: number; versions: number }[]>;
+  listModels(
+    project: string,
+    page: { limit: number; after?: string },
+  ): Promise<{ name: string; latestVersion: number; versions: number }[]>;
   /** Newest first; `before` is the lowest version of the page before. */
   listVersions(project: string, name: string, page: { limit: number; before?: number }): Promise<ModelVersion[]>;
   check(): Promise<void>;

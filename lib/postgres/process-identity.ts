@@ -18,6 +18,15 @@ export async function processIdentity(pid: number): Promise<ProcessIdentity | nu
   return process.platform === 'linux' ? fromProc(pid) : fromPs(pid);
 }
 
+/** Sends a signal; a process that is gone already is no error. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
 async function fromProc(pid: number): Promise<ProcessIdentity | null> {
   try {
     const [status, command, bootId] = await Promise.all([

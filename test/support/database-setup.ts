@@ -6,12 +6,16 @@ import { Database } from '#lib/postgres/database.ts';
 import { startEmbeddedPostgres } from '#lib/postgres/embedded-server.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
 
+export interface TestServer {
+  /** Where `createTestDatabase` makes its databases. */
+  readonly url: string;
+  /** A migrated database that nobody is connected to. */
+  readonly template: string;
+}
+
 declare module 'vitest' {
   export interface ProvidedContext {
-    /** Where `createTestDatabase` makes its databases. */
-    testServerUrl: string;
-    /** A migrated database that nobody is connected to. */
-    testTemplate: string;
+    testServer: TestServer;
   }
 }
 
@@ -25,8 +29,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   try {
     const template = `trainyard_template_${process.pid}_${Date.now()}`;
     await makeTemplate(server.url, template);
-    project.provide('testServerUrl', server.url);
-    project.provide('testTemplate', template);
+    project.provide('testServer', { url: server.url, template });
     return async () => {
       if (given !== undefined)
         await withAdmin(given, (admin) => admin.query(`drop database if exists ${template} with (force)`));

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import { Database } from '#lib/postgres/database.ts';
-import type {} from './database-setup.ts';
+import type { TestServer } from './database-setup.ts';
 
 export interface TestDatabase {
   readonly url: string;
@@ -17,9 +17,9 @@ export interface TestDatabase {
  * A clone of the template takes about 50 ms. Only for tests of the vitest project `database`.
  */
 export async function createTestDatabase(options: { maxConnections?: number } = {}): Promise<TestDatabase> {
-  const serverUrl = inject('testServerUrl');
+  const { url: serverUrl, template }: TestServer = inject('testServer');
   const name = `test_${randomBytes(8).toString('hex')}`;
-  await asAdmin(serverUrl, `create database ${name} template ${inject('testTemplate')}`);
+  await asAdmin(serverUrl, `create database ${name} template ${template}`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   const database = new Database({ url: url.href, applicationName: 'test', ...options });

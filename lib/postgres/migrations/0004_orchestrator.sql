@@ -38,11 +38,14 @@ create table workflows (
   status text not null check (status in ('open', 'done', 'parked')),
   state text not null,
   seq int not null,
+  -- True from the first placement on: counts against the project's cap on running workflows.
+  running boolean not null,
   -- Execution timeout of the whole workflow.
   deadline_at_ms bigint not null,
   -- Fold up to snapshot_seq, so that a long log is not read whole.
   snapshot jsonb,
   snapshot_seq int not null default 0,
+  -- A workflow whose fold throws: facts are still appended, none is folded, until a release that can fold them.
   parked_reason text
 ) with (fillfactor = 60);
 create index workflows_open on workflows (partition) where status = 'open';
@@ -53,7 +56,7 @@ create table activities (
   activity_id text not null,
   name text not null,
   lane text not null,
-  -- queued, backing_off, placed, running, stopping, and at the end done, failed, cancelled
+  -- queued (back-off included), placed, running, and at the end done, failed, cancelled
   state text not null,
   epoch int not null,
   failures int not null default 0,
@@ -63,9 +66,12 @@ create table activities (
   placed_at_ms bigint,
   started_at_ms bigint,
   ended_at_ms bigint,
-  deadline_at_ms bigint,
+  -- Longest run of one attempt.
+  start_to_close_ms bigint not null,
   worker_id text,
   incarnation text,
+  -- Partition of the lane topic that the chosen worker consumes; written with the placement.
+  lane_partition int,
   progress jsonb,
   wait_reason text,
   error jsonb,

@@ -1,0 +1,27 @@
+import type { ServerExit } from '#lib/postgres/embedded-server.ts';
+import type { MigrationResult } from '#lib/postgres/migrate.ts';
+
+/** What happens to the processes of a platform, for a console or a test. */
+export type PlatformEvent =
+  | { readonly type: 'leftover_found'; readonly name: string; readonly pid: number }
+  | { readonly type: 'database_migrated'; readonly result: MigrationResult }
+  | { readonly type: 'process_started'; readonly name: string; readonly pid: number }
+  /** `afterMs` since the start of the process. */
+  | { readonly type: 'process_ready'; readonly name: string; readonly pid: number; readonly afterMs: number }
+  /** Not asked for by us; it is started again after `restartInMs`. */
+  | {
+      readonly type: 'process_crashed';
+      readonly name: string;
+      readonly pid: number | null;
+      readonly exit: ProcessExit;
+      readonly afterMs: number;
+      readonly restartInMs: number;
+    }
+  | { readonly type: 'process_stopped'; readonly name: string; readonly exit: ProcessExit; readonly killed: boolean };
+
+/** `error` when the program could not be started at all. */
+export interface ProcessExit extends ServerExit {
+  readonly error?: string;
+}
+
+export type OnPlatformEvent = (event: PlatformEvent) => void;

@@ -1,0 +1,68 @@
+import { messageOf } from '#lib/kernel/errors.ts';
+
+export interface ReadinessReport {
+  readonly ready: boolean;
+  readonly components: readonly { readonly name: string; readonly ready: boolean; readonly reason?: string }[];
+}
+
+/** A component that does not answer within this time counts as not ready: probes usually give up after 5 s. */
+const CHECK_TIMEOUT_MS = 2_000;
+
+/** Whether this process can serve: its phase (starting, serving, stopping) and one check per component it depends on. */
+export class Readiness {
+  readonly #checks = new Map<string, () => Promise<void> | void>();
+  #phase: 'starting' | 'serving' | 'stopping' = 'starting';
+  #running: Promise<ReadinessReport> | null = null;
+
+  /** `check` throws, with a reason for people, when the component cannot serve. A second check of a name replaces the first. */
+  add(name: string, check: () => Promise<void> | void): void {
+    this.#checks.set(name, check);
+  }
+
+  serving(): void {
+    if (this.#phase === 'starting') this.#phase = 'serving';
+  }
+
+  stopping(): void {
+    this.#phase = 'stopping';
+  }
+
+  /** Runs every check at once; callers that come while a run is under way share it, so that probes cannot pile up. Never rejects. */
+  report(): Promise<ReadinessReport> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<ReadinessReport> {
+    const checks = [...this.#checks].map(async ([name, check]) => {
+      const reason = await reasonOf(check);
+      return reason === null ? { name, ready: true } : { name, ready: false, reason };
+    });
+    const components = await Promise.all(checks);
+    const process =
+      this.#phase === 'serving'
+        ? { name: 'process', ready: true }
+        : { name: 'process', ready: false, reason: `the process is ${this.#phase}` };
+    const all = [process, ...components];
+    return { ready: all.every((component) => component.ready), components: all };
+  }
+}
+
+async function reasonOf(check: () => Promise<void> | void): Promise<string | null> {
+  const { promise: late, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => resolve(`no answer within ${CHECK_TIMEOUT_MS} ms`), CHECK_TIMEOUT_MS);
+  try {
+    return await Promise.race([
+      late,
+      Promise.resolve()
+        .then(check)
+        .then(() => null),
+    ]);
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,65 @@
+import { encodeMessage } from '#lib/contracts/envelope.ts';
+import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
+import { TrainyardError } from '#lib/kernel/errors.ts';
+import type { Gateway, JobRow } from './ports.ts';
+import { SOURCE } from './submit-job.ts';
+
+/** The job, if it is in the project (null = any). Throws `NotFound`. */
+export async function findJob(gateway: Gateway, id: string, project: string | null): Promise<JobRow> {
+  const job = await gateway.jobs.find(id, project);
+  if (job === null) throw notFound(id);
+  return job;
+}
+
+/**
+ * Asks the orchestrator to stop a job. Asking twice is the same command; a job that has ended is `StateConflict`. The stop itself happens later:
+ * read the job until its status is final.
+ */
+export async function cancelJob(
+  gateway: Gateway,
+  request: { readonly id: string; readonly project: string | null; readonly by: string; readonly reason: string | null },
+): Promise<JobRow> {
+  const job = await findJob(gateway, request.id, request.project);
+  const { workflowId } = job;
+  const command = encodeMessage(gateway.codec, {
+    topic: 'orchestrator.commands',
+    key: workflowId,
+    type: 'CancelJob',
+    payload: { workflowId, requestedBy: request.by, reason: request.reason },
+    envelope: { id: `cancel:${workflowId}`, source: SOURCE, timeMs: gateway.now() },
+  });
+  const outcome = await gateway.jobs.publishUnlessFinal(job.id, [command]);
+  if (outcome === null) throw notFound(request.id);
+  if (!outcome.published) throw conflict(outcome.job, 'cannot be cancelled');
+  return outcome.job;
+}
+
+/** Replaces the members that are given. */
+export async function changeJob(
+  gateway: Gateway,
+  request: {
+    readonly id: string;
+    readonly project: string | null;
+    readonly change: { labels?: Readonly<Record<string, string>>; description?: string };
+  },
+): Promise<JobRow> {
+  const job = await findJob(gateway, request.id, request.project);
+  const changed = await gateway.jobs.change(job.id, request.change);
+  if (changed === null) throw notFound(request.id);
+  return changed;
+}
+
+/** Removes an ended job from every view. Its idempotency key stays used, and so do its artifacts and its log. */
+export async function deleteJob(gateway: Gateway, id: string, project: string | null): Promise<void> {
+  const job = await findJob(gateway, id, project);
+  if (!FINAL_STATUSES.includes(job.status)) throw conflict(job, 'cannot be deleted: cancel it first');
+  const hidden = await gateway.jobs.hide(job.id);
+  if (hidden === null) throw notFound(id);
+}
+
+const notFound = (id: string): TrainyardError => new TrainyardError('NotFound', `there is no job ${id}`);
+
+const conflict = (job: JobRow, what: string): TrainyardError =>
+  new TrainyardError('StateConflict', `the job is ${job.status}; it ${what}`, {
+    details: { jobId: job.id, jobStatus: job.status },
+  });

@@ -1,0 +1,122 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
+import type { DatasetFormat, JobStatus, JobType } from '#lib/contracts/jobs.ts';
+import type { ModelRegistry } from '#lib/model-registry/port.ts';
+import type { ObjectStore } from '#lib/object-store/port.ts';
+import type { Principal, Role } from '../domain/access.ts';
+import type { Budget } from '../domain/budget.ts';
+import type { SlotSpeed } from '../domain/estimate.ts';
+
+/** A row of `jobs`. */
+export interface JobRow {
+  readonly id: string;
+  readonly project: string;
+  readonly type: JobType;
+  readonly idempotencyKey: string;
+  readonly requestDigest: string;
+  readonly workflowId: string;
+  readonly priority: number;
+  readonly spec: unknown;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly description: string;
+  readonly status: JobStatus;
+  readonly step: string | null;
+  readonly result: unknown;
+  readonly error: unknown;
+  readonly gpuSecondsEstimate: number;
+  readonly submittedAt: Date;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+  /** Deleted jobs are hidden but keep their idempotency key: their workflow id must never start again. */
+  readonly deleted: boolean;
+}
+
+export interface DatasetVersion {
+  readonly project: string;
+  readonly name: string;
+  readonly version: number;
+  readonly format: DatasetFormat;
+  readonly objectKey: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly createdAt: Date;
+}
+
+export interface Project extends Budget {
+  readonly id: string;
+  readonly displayName: string;
+  readonly tier: string;
+  readonly maxRunningWorkflows: number;
+  readonly createdAt: Date;
+}
+
+/** What a submission is decided on, read in one statement. */
+export interface SubmissionSnapshot {
+  readonly budget: Budget;
+  /** The job that has the idempotency key already. */
+  readonly existing: { readonly id: string; readonly requestDigest: string; readonly deleted: boolean } | null;
+  readonly dataset: DatasetVersion | null;
+  /** Whether the dataset has any version. */
+  readonly datasetKnown: boolean;
+}
+
+export type Inserted =
+  | { readonly kind: 'created' }
+  /** Somebody else was faster with the same key; `job` is null when the workflow id belongs to another project's job. */
+  | { readonly kind: 'exists'; readonly job: JobRow | null }
+  | { readonly kind: 'overBudget'; readonly budget: Budget };
+
+export interface JobStore {
+  /** Null when there is no such project. `version` null = the newest. */
+  snapshot(query: {
+    readonly project: string;
+    readonly idempotencyKey: string | null;
+    readonly dataset: string;
+    readonly version: number | null;
+  }): Promise<SubmissionSnapshot | null>;
+  /** Job, reservation, ledger row and messages, in one transaction: all or nothing. */
+  insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted>;
+  /** `project` null = in any. Deleted jobs are not found. */
+  find(id: string, project: string | null): Promise<JobRow | null>;
+  /** Publishes if the job is not final at that moment; the answer is the job as it was then. */
+  publishUnlessFinal(id: string, messages: readonly OutgoingMessage[]): Promise<{ job: JobRow; published: boolean } | null>;
+  change(id: string, change: { labels?: Readonly<Record<string, string>>; description?: string }): Promise<JobRow | null>;
+  /** Hides a final job; null when it is not final (any more). */
+  hide(id: string): Promise<JobRow | null>;
+}
+
+export interface DatasetStore {
+  projectExists(project: string): Promise<boolean>;
+  /** A new version with the next number, or the one that has the same bytes and format already. */
+  addVersion(version: Omit<DatasetVersion, 'version' | 'createdAt'>): Promise<{ row: DatasetVersion; created: boolean }>;
+}
+
+export interface KeyRecord {
+  readonly id: string;
+  readonly project: string | null;
+  readonly role: Role;
+  readonly name: string;
+  readonly createdAt: Date;
+  readonly revokedAt: Date | null;
+}
+
+export interface KeyStore {
+  /** By SHA-256; revoked keys are not found. */
+  findByHash(hash: Buffer): Promise<Principal | null>;
+  insert(key: { id: string; project: string | null; role: Role; name: string; hash: Buffer }): Promise<KeyRecord>;
+  /** Calls `make` and stores its key unless a platform admin key exists; processes that start together take turns. True when stored. */
+  ensureAdmin(make: () => Promise<{ id: string; hash: Buffer }>): Promise<boolean>;
+}
+
+/** What the use cases need from outside. */
+export interface Gateway {
+  readonly jobs: JobStore;
+  readonly datasets: DatasetStore;
+  readonly registry: ModelRegistry;
+  readonly objects: ObjectStore;
+  readonly codec: Codec;
+  readonly codeCommit: string;
+  readonly slotSpeed: SlotSpeed;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}

@@ -1,0 +1,152 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EvaluateSpec, EvaluationMetric, EvaluationReport, TrainerBase } from '#lib/contracts/trainer-protocol.ts';
+import { mulberry32 } from '#lib/kernel/random.ts';
+import { loadTokenizer } from '#lib/text/tokenizer.ts';
+import { loadTokenData, type TokenData } from '../data/token-dataset.ts';
+import { metricOf, type NamedEstimate } from '../eval/estimate.ts';
+import { sample, samplePrompts } from '../eval/sampling.ts';
+import { loadSuites, type Suite } from '../eval/suites.ts';
+import { writeDurably } from '../formats/durable-file.ts';
+import { pretty } from '../formats/model-folder.ts';
+import { checkEstimate, checkResidentMemory } from '../memory.ts';
+import type { Gpt2Config } from '../model/gpt2.ts';
+import { baseConfig, loadBase } from '../model/load-base.ts';
+import type { Model } from '../model/weights.ts';
+import { derivedSeed, PURPOSE } from '../random.ts';
+import { type BatchSize, compileNextToken, compileScoring } from './causal-lm.ts';
+import { StepLines } from './progress.ts';
+import type { Outcome, RunContext } from './sft.ts';
+
+/** Spread of random weights when an untrained model is evaluated; GPT-2's own. */
+const UNTRAINED_STD = 0.02;
+/** Positions scored at once: enough to keep the engine busy, little enough for the logits of a large vocabulary. */
+const POSITIONS_PER_BATCH = 1024;
+
+export const EVALUATION_FILES = ['report.json', 'samples.json'] as const;
+
+/** Scores the model, and the baseline on the same items, and writes the report. Asked to stop it ends without a result. */
+export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Promise<Outcome> {
+  const data = await loadTokenData(spec.dataDir);
+  const { tokenizer } = data.description;
+  const config = await baseConfig(spec.model, tokenizer);
+  const baselineConfig = spec.baseline === undefined ? undefined : await baseConfig(spec.baseline, tokenizer);
+  // Equal windows for both, or the differences would not be paired.
+  const length = Math.min(config.contextLength, baselineConfig?.contextLength ?? config.contextLength);
+  const size = { batch: Math.max(1, Math.floor(POSITIONS_PER_BATCH / length)), length, threads: spec.limits.threads };
+  const suites = await loadSuites(spec, data, length);
+  const batches = suites.reduce((sum, { rows }) => sum + Math.ceil(rows / size.batch), 0);
+  const progress = new Progress(spec, context, batches * (spec.baseline === undefined ? 1 : 2));
+
+  try {
+    const model = await loadFor(spec, spec.model, config, size);
+    const own = await scoreSuites(model, suites, size, progress);
+    const samples = await generateSamples(spec, model, data, progress);
+    const other =
+      spec.baseline === undefined || baselineConfig === undefined
+        ? []
+        : await scoreSuites(await loadFor(spec, spec.baseline, baselineConfig, size), suites, size, progress);
+    const metrics = [
+      ...own.map((estimate, index) => metricOf(estimate, other[index]?.estimate)),
+      ...suites.flatMap((suite) => suite.constants()),
+    ];
+    await writeReport(spec.outputDir, { format: 'trainyard-evaluation/1', metrics, samples });
+    context.send({ type: 'result', steps: progress.done, metrics: flat(metrics), files: [...EVALUATION_FILES] });
+    return 'done';
+  } catch (error) {
+    if (error instanceof StopRequested) return 'yielded';
+    throw error;
+  }
+}
+
+function loadFor(spec: EvaluateSpec, base: TrainerBase, config: Gpt2Config, size: BatchSize): Promise<Model> {
+  checkEstimate(config, { ...size, copies: 1 }, spec.limits.maxMemoryMib);
+  return loadBase(base, config, { std: UNTRAINED_STD, seed: derivedSeed(spec.seed, PURPOSE.weights) });
+}
+
+/** The estimates of all suites in their order: equal positions of two models are the same metric. */
+async function scoreSuites(
+  model: Model,
+  suites: readonly Suite[],
+  size: BatchSize,
+  progress: Progress,
+): Promise<NamedEstimate[]> {
+  const program = await compileScoring(model, size);
+  const estimates: NamedEstimate[] = [];
+  for (const suite of suites) estimates.push(...(await suite.score(program, () => progress.advance())));
+  await program.release();
+  return estimates;
+}
+
+async function generateSamples(
+  spec: EvaluateSpec,
+  model: Model,
+  data: TokenData,
+  progress: Progress,
+): Promise<EvaluationReport['samples']> {
+  const { contextLength, endOfTextId } = model.config;
+  const prompts = samplePrompts(data.validation, endOfTextId, spec.samples.count, contextLength);
+  if (prompts.length === 0) return [];
+  const size = { batch: prompts.length, length: contextLength, threads: spec.limits.threads };
+  const program = await compileNextToken(model, size);
+  const texts = await sample(program, prompts, {
+    tokens: spec.samples.tokens,
+    temperature: spec.samples.temperature,
+    endOfTextId,
+    contextLength,
+    random: mulberry32(derivedSeed(spec.seed, PURPOSE.sampling)),
+    afterToken: () => progress.keepAlive(),
+  });
+  await program.release();
+  const tokenizer = loadTokenizer(data.tokenizerJson);
+  return prompts.map((prompt, index) => ({
+    prompt: tokenizer.decode(prompt),
+    text: tokenizer.decode(texts[index] ?? []),
+  }));
+}
+
+async function writeReport(dir: string, report: EvaluationReport): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  await writeDurably(join(dir, 'samples.json'), [pretty(report.samples)]);
+  await writeDurably(join(dir, 'report.json'), [pretty(report)]);
+}
+
+/** Values by name, and `<name>.delta` where a baseline was scored. */
+function flat(metrics: readonly EvaluationMetric[]): Record<string, number> {
+  const values: Record<string, number> = {};
+  for (const { name, value, delta } of metrics) {
+    values[name] = value;
+    if (delta !== undefined) values[`${name}.delta`] = delta;
+  }
+  return values;
+}
+
+/** Thrown between two batches: an evaluation has nothing to checkpoint, its next attempt starts anew. */
+class StopRequested extends Error {}
+
+/** Counts batches as steps, so that a worker sees a long evaluation move. */
+class Progress {
+  done = 0;
+  private readonly lines: StepLines;
+  private readonly context: RunContext;
+  private readonly maxMemoryMib: number;
+
+  constructor(spec: EvaluateSpec, context: RunContext, total: number) {
+    this.lines = new StepLines(context.send, total);
+    this.context = context;
+    this.maxMemoryMib = spec.limits.maxMemoryMib;
+  }
+
+  advance(): void {
+    this.done += 1;
+    this.keepAlive();
+  }
+
+  /** Prints a line when one is due; sampling calls it without counting. */
+  keepAlive(): void {
+    this.lines.end({ step: this.done, tokens: 0 });
+    this.lines.begin();
+    if (this.context.stopRequested()) throw new StopRequested();
+    checkResidentMemory(this.maxMemoryMib);
+  }
+}

@@ -1,0 +1,43 @@
+import { readFile } from 'node:fs/promises';
+import { assertNever, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { TRAINER_EXIT, type TrainerSpec } from '#lib/contracts/trainer-protocol.ts';
+import { describeFailure, systemCodeOf } from './failure.ts';
+import { runEvaluation } from './programs/evaluate.ts';
+import { type Outcome, type RunContext, runSft } from './programs/sft.ts';
+import { parseTrainerSpec } from './spec.ts';
+
+/** Runs the spec at `specPath` and returns the exit code; a failure is printed as an `error` line first. */
+export async function runTrainer(specPath: string | undefined, context: RunContext): Promise<number> {
+  try {
+    const outcome = await runSpec(await readSpec(specPath), context);
+    return outcome === 'done' ? TRAINER_EXIT.done : TRAINER_EXIT.yielded;
+  } catch (error) {
+    const { code, message, retryable, exitCode } = describeFailure(error);
+    // Unknown failures need their stack; classified ones say all there is to say.
+    if (code === 'TrainerFailed') console.error(error);
+    if (systemCodeOf(error) !== 'EPIPE') context.send({ type: 'error', code, message, retryable });
+    return exitCode;
+  }
+}
+
+function runSpec(spec: TrainerSpec, context: RunContext): Promise<Outcome> {
+  switch (spec.method) {
+    case 'sft':
+      return runSft(spec, context);
+    case 'evaluate':
+      return runEvaluation(spec, context);
+    default:
+      return assertNever(spec);
+  }
+}
+
+async function readSpec(path: string | undefined): Promise<TrainerSpec> {
+  if (path === undefined) throw new TrainyardError('TrainerBadConfig', 'usage: main.ts <spec.json>');
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new TrainyardError('TrainerBadConfig', `${path}: ${messageOf(error)}`, { cause: error });
+  }
+  return parseTrainerSpec(json);
+}

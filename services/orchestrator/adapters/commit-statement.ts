@@ -1,0 +1,203 @@
+import { encodePositions } from '#lib/bus/message-arrays.ts';
+import { boolArray, int4Array, int8Array, jsonbArray, textArray } from '#lib/postgres/binary-arrays.ts';
+import type { Commit } from '../app/commit.ts';
+
+/** How a bus takes part in the transaction: its member, and how it encodes messages. */
+export interface TransactionalBus {
+  fence(): { readonly groupId: string; readonly memberId: string; readonly generation: number };
+  encode(messages: Commit['messages']): Promise<readonly unknown[]>;
+}
+
+interface Part {
+  readonly call: string;
+  readonly parameters: readonly unknown[];
+}
+
+/**
+ * One `select f(...), g(...)` for everything a batch led to: one round trip, one implicit transaction. PostgreSQL evaluates a
+ * target list from left to right, so the fence comes first; bus_commit comes before bus_publish (the bus's lock order).
+ * Parts without rows are left out; the statement's name says which parts it has, so that each form is planned once.
+ */
+export async function commitStatement(
+  commit: Commit,
+  bus: TransactionalBus,
+): Promise<{ name: string; text: string; values: unknown[] }> {
+  const parts = [
+    fence(commit),
+    ...(commit.events.length > 0 ? [append(commit)] : []),
+    ...(commit.workflows.length > 0 ? [saveWorkflows(commit)] : []),
+    ...(commit.activities.length > 0 ? [saveActivities(commit)] : []),
+    ...(commit.progress.length > 0 || commit.metrics.length > 0 ? [saveProgress(commit)] : []),
+    ...(commit.jobs.length > 0 ? [saveJobs(commit)] : []),
+    ...(commit.timersSet.length > 0 || commit.timersRemoved.length > 0 ? [saveTimers(commit)] : []),
+    ...(commit.workers.length > 0 ? [saveWorkers(commit)] : []),
+    ...(commit.remotePlacements.length > 0 ? [place(commit)] : []),
+    ...(commit.notifyPeers === null ? [] : [{ call: 'pg_notify', parameters: [PEERS_CHANNEL, commit.notifyPeers] }]),
+    ...(commit.positions.length > 0 ? [commitPositions(commit, bus)] : []),
+    ...(commit.messages.length > 0 ? [{ call: 'bus_publish', parameters: await bus.encode(commit.messages) }] : []),
+  ];
+  let next = 1;
+  const calls = parts.map((part) => `${part.call}(${part.parameters.map(() => `$${next++}`).join(', ')})`);
+  return {
+    name: parts.map((part) => SHORT_NAMES[part.call] ?? part.call).join('+'),
+    text: `select ${calls.join(', ')}`,
+    values: parts.flatMap((part) => part.parameters),
+  };
+}
+
+/** Orchestrators that share a database wake each other here: queued work for the dispatcher, placements for the shards. */
+export const PEERS_CHANNEL = 'orchestrator_peers';
+
+/** Statement names have at most 63 bytes. */
+const SHORT_NAMES: Readonly<Record<string, string>> = {
+  orchestrator_fence: 'f',
+  orchestrator_append: 'e',
+  orchestrator_save_workflows: 'w',
+  orchestrator_save_activities: 'a',
+  orchestrator_save_progress: 'p',
+  orchestrator_save_jobs: 'j',
+  orchestrator_save_timers: 't',
+  orchestrator_save_workers: 'k',
+  orchestrator_place: 'r',
+  pg_notify: 'n',
+  bus_commit: 'c',
+  bus_publish: 'b',
+};
+
+const fence = ({ fences }: Commit): Part => ({
+  call: 'orchestrator_fence',
+  parameters: [int4Array(fences.map((f) => f.shard)), int8Array(fences.map((f) => f.epoch))],
+});
+
+const append = ({ events }: Commit): Part => ({
+  call: 'orchestrator_append',
+  parameters: [
+    textArray(events.map((e) => e.workflowId)),
+    int4Array(events.map((e) => e.seq)),
+    textArray(events.map((e) => e.type)),
+    jsonbArray(events.map((e) => e.dataJson)),
+    textArray(events.map((e) => e.messageId)),
+    int8Array(events.map((e) => e.atMs)),
+    textArray(events.map((e) => e.state)),
+  ],
+});
+
+const saveWorkflows = ({ workflows }: Commit): Part => ({
+  call: 'orchestrator_save_workflows',
+  parameters: [
+    textArray(workflows.map((w) => w.workflowId)),
+    int4Array(workflows.map((w) => w.partition)),
+    textArray(workflows.map((w) => w.definition)),
+    textArray(workflows.map((w) => w.jobId)),
+    textArray(workflows.map((w) => w.project)),
+    int4Array(workflows.map((w) => w.priority)),
+    int8Array(workflows.map((w) => w.submittedAtMs)),
+    textArray(workflows.map((w) => w.status)),
+    textArray(workflows.map((w) => w.state)),
+    int4Array(workflows.map((w) => w.seq)),
+    boolArray(workflows.map((w) => w.running)),
+    int8Array(workflows.map((w) => w.deadlineAtMs)),
+    jsonbArray(workflows.map((w) => w.snapshotJson)),
+    int4Array(workflows.map((w) => w.snapshotSeq)),
+    textArray(workflows.map((w) => w.parkedReason)),
+  ],
+});
+
+const saveActivities = ({ activities }: Commit): Part => ({
+  call: 'orchestrator_save_activities',
+  parameters: [
+    textArray(activities.map((a) => a.workflowId)),
+    textArray(activities.map((a) => a.activityId)),
+    textArray(activities.map((a) => a.name)),
+    textArray(activities.map((a) => a.lane)),
+    textArray(activities.map((a) => a.state)),
+    int4Array(activities.map((a) => a.epoch)),
+    int4Array(activities.map((a) => a.failures)),
+    int4Array(activities.map((a) => a.preemptions)),
+    int8Array(activities.map((a) => a.notBeforeMs)),
+    int8Array(activities.map((a) => a.queuedAtMs)),
+    int8Array(activities.map((a) => a.placedAtMs)),
+    int8Array(activities.map((a) => a.startedAtMs)),
+    int8Array(activities.map((a) => a.endedAtMs)),
+    int8Array(activities.map((a) => a.startToCloseMs)),
+    textArray(activities.map((a) => a.workerId)),
+    textArray(activities.map((a) => a.incarnation)),
+    int4Array(activities.map((a) => a.lanePartition)),
+    jsonbArray(activities.map((a) => a.errorJson)),
+    int8Array(activities.map((a) => a.waitingMs)),
+    int8Array(activities.map((a) => a.usefulMs)),
+    int8Array(activities.map((a) => a.lostMs)),
+  ],
+});
+
+const saveProgress = ({ progress, metrics }: Commit): Part => ({
+  call: 'orchestrator_save_progress',
+  parameters: [
+    textArray(progress.map((p) => p.workflowId)),
+    textArray(progress.map((p) => p.activityId)),
+    int4Array(progress.map((p) => p.epoch)),
+    jsonbArray(progress.map((p) => p.progressJson)),
+    textArray(metrics.map((m) => m.jobId)),
+    textArray(metrics.map((m) => m.name)),
+    int4Array(metrics.map((m) => m.step)),
+    metrics.map((m) => m.value),
+    int4Array(metrics.map((m) => m.epoch)),
+  ],
+});
+
+const saveJobs = ({ jobs }: Commit): Part => ({
+  call: 'orchestrator_save_jobs',
+  parameters: [
+    textArray(jobs.map((j) => j.jobId)),
+    textArray(jobs.map((j) => j.status)),
+    textArray(jobs.map((j) => j.step)),
+    jsonbArray(jobs.map((j) => j.resultJson)),
+    jsonbArray(jobs.map((j) => j.errorJson)),
+    int8Array(jobs.map((j) => j.atMs)),
+    boolArray(jobs.map((j) => j.finished)),
+    jobs.map((j) => j.gpuSeconds),
+  ],
+});
+
+const saveTimers = ({ timersSet, timersRemoved }: Commit): Part => ({
+  call: 'orchestrator_save_timers',
+  parameters: [
+    textArray(timersSet.map((t) => t.workflowId)),
+    textArray(timersSet.map((t) => t.name)),
+    int4Array(timersSet.map((t) => t.partition)),
+    int8Array(timersSet.map((t) => t.fireAtMs)),
+    textArray(timersRemoved.map((t) => t.workflowId)),
+    textArray(timersRemoved.map((t) => t.name)),
+  ],
+});
+
+const saveWorkers = ({ workers }: Commit): Part => ({
+  call: 'orchestrator_save_workers',
+  parameters: [
+    textArray(workers.map((w) => w.workerId)),
+    textArray(workers.map((w) => w.incarnation)),
+    textArray(workers.map((w) => w.lane)),
+    int4Array(workers.map((w) => w.slots)),
+    int4Array(workers.map((w) => w.running)),
+    textArray(workers.map((w) => `{${w.partitions.join(',')}}`)),
+    jsonbArray(workers.map((w) => w.deviceJson)),
+    int8Array(workers.map((w) => w.seenAtMs)),
+  ],
+});
+
+const place = ({ remotePlacements }: Commit): Part => ({
+  call: 'orchestrator_place',
+  parameters: [
+    textArray(remotePlacements.map((p) => p.workflowId)),
+    textArray(remotePlacements.map((p) => p.activityId)),
+    int4Array(remotePlacements.map((p) => p.epoch)),
+    textArray(remotePlacements.map((p) => p.workerId)),
+    int4Array(remotePlacements.map((p) => p.lanePartition)),
+    int8Array(remotePlacements.map((p) => p.atMs)),
+  ],
+});
+
+function commitPositions({ positions }: Commit, bus: TransactionalBus): Part {
+  const { groupId, memberId, generation } = bus.fence();
+  return { call: 'bus_commit', parameters: [groupId, memberId, generation, ...encodePositions(positions)] };
+}

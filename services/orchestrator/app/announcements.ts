@@ -1,0 +1,102 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
+import { type Addressed, encodeMessage } from '#lib/contracts/envelope.ts';
+import type { StopReason } from '#lib/contracts/generated/messages.ts';
+import type { JobStatus } from '#lib/contracts/jobs.ts';
+import type { MessageType } from '#lib/contracts/topics.ts';
+import { invariant } from '#lib/kernel/errors.ts';
+import type { ActivityEntry } from '../domain/activity-ledger.ts';
+import type { Cell, Placement } from './cell.ts';
+
+const SOURCE = '/trainyard/orchestrator';
+
+/** The messages an orchestrator publishes. Ids are functions of what they say, so that a repeated decision is the same message. */
+export class Announcements {
+  readonly #codec: Codec;
+
+  constructor(codec: Codec) {
+    this.#codec = codec;
+  }
+
+  execute(cell: Cell, entry: ActivityEntry, placement: Placement, heartbeatEveryMs: number): OutgoingMessage {
+    invariant(cell.header !== null, `${cell.workflowId} has started`);
+    const { activityId, name, lane, input, startToCloseMs } = entry.request;
+    return this.#message(
+      {
+        topic: lane === 'gpu' ? 'lanes.gpu' : 'lanes.cpu',
+        key: cell.workflowId,
+        partition: placement.lanePartition,
+        type: 'ExecuteActivity',
+        payload: {
+          workflowId: cell.workflowId,
+          activityId,
+          epoch: entry.epoch,
+          jobId: cell.header.jobId,
+          project: cell.header.project,
+          activity: name,
+          workerId: placement.workerId,
+          inputJson: JSON.stringify(input),
+          heartbeatEveryMs,
+          deadlineAtMs: placement.placedAtMs + startToCloseMs,
+          resumeJson: entry.checkpoint === null ? null : JSON.stringify(entry.checkpoint),
+        },
+      },
+      `exec:${cell.workflowId}:${activityId}:${entry.epoch}`,
+      placement.placedAtMs,
+    );
+  }
+
+  stop(workflowId: string, activityId: string, epoch: number, reason: StopReason, atMs: number): OutgoingMessage {
+    return this.#message(
+      {
+        topic: 'lanes.control',
+        key: workflowId,
+        type: 'StopActivity',
+        payload: { workflowId, activityId, epoch, reason },
+      },
+      `stop:${workflowId}:${activityId}:${epoch}:${reason}`,
+      atMs,
+    );
+  }
+
+  statusChanged(cell: Cell, status: JobStatus, atMs: number): OutgoingMessage {
+    invariant(cell.header !== null, `${cell.workflowId} has started`);
+    const { jobId, project } = cell.header;
+    return this.#message(
+      {
+        topic: 'jobs.events',
+        key: project,
+        type: 'JobStatusChanged',
+        payload: { jobId, project, status, step: cell.state?.machine.value ?? null },
+      },
+      `status:${jobId}:${cell.seq}:${status}`,
+      atMs,
+    );
+  }
+
+  finished(cell: Cell, atMs: number): OutgoingMessage {
+    invariant(cell.header !== null && cell.state?.finish != null, `${cell.workflowId} has ended`);
+    const { jobId, project } = cell.header;
+    const { status, result, error } = cell.state.finish;
+    return this.#message(
+      {
+        topic: 'jobs.events',
+        key: project,
+        type: 'JobFinished',
+        payload: {
+          jobId,
+          project,
+          status,
+          resultJson: result === null ? null : JSON.stringify(result),
+          errorJson: error === null ? null : JSON.stringify(error),
+        },
+      },
+      `finished:${jobId}`,
+      atMs,
+    );
+  }
+
+  #message<T extends MessageType>(message: Omit<Addressed<T>, 'envelope'>, id: string, timeMs: number): OutgoingMessage {
+    return encodeMessage(this.#codec, { ...message, envelope: { id, source: SOURCE, timeMs } });
+  }
+}

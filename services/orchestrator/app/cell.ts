@@ -1,0 +1,164 @@
+import { FINAL_STATUSES, JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
+import type { ActivityEntry } from '../domain/activity-ledger.ts';
+import { evolve, type WorkflowState } from '../domain/workflow-state.ts';
+import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
+import type { ActivityRow, WorkflowRow, WorkflowStatus } from './commit.ts';
+import type { StoredWorkflow } from './store.ts';
+
+/** Where an attempt was placed; the dispatcher's knowledge, not the log's. */
+export interface Placement {
+  readonly epoch: number;
+  readonly workerId: string;
+  readonly lanePartition: number;
+  readonly placedAtMs: number;
+}
+
+/**
+ * One workflow in the memory of the shard that owns it. Changed in place while a batch is decided: when the commit fails, every
+ * cell is thrown away and read again.
+ */
+export interface Cell {
+  readonly workflowId: string;
+  readonly partition: number;
+  header: Header | null;
+  /** Null until the log was read (`loaded`), and for a workflow without a start. */
+  state: WorkflowState | null;
+  loaded: boolean;
+  seq: number;
+  snapshotSeq: number;
+  readonly messageIds: Set<string>;
+  readonly placements: Map<string, Placement>;
+  status: WorkflowStatus;
+  running: boolean;
+  parkedReason: string | null;
+  /** What the projection of the job says, so that only changes are written. */
+  shownStatus: JobStatus | null;
+  shownStep: string | null;
+}
+
+export interface Header {
+  readonly definition: string;
+  readonly jobId: string;
+  readonly project: string;
+  readonly priority: number;
+  readonly submittedAtMs: number;
+  readonly deadlineAtMs: number;
+}
+
+export const newCell = (workflowId: string, partition: number): Cell => ({
+  workflowId,
+  partition,
+  header: null,
+  state: null,
+  loaded: true,
+  seq: 0,
+  snapshotSeq: 0,
+  messageIds: new Set(),
+  placements: new Map(),
+  status: 'open',
+  running: false,
+  parkedReason: null,
+  shownStatus: null,
+  shownStep: null,
+});
+
+/** A cell from its projection row alone; the log is read when a message or a placement needs it. */
+export function unloadedCell(row: WorkflowRow): Cell {
+  const cell = newCell(row.workflowId, row.partition);
+  cell.loaded = false;
+  takeRow(cell, row);
+  return cell;
+}
+
+function takeRow(cell: Cell, row: WorkflowRow): void {
+  cell.header = {
+    definition: row.definition,
+    jobId: row.jobId,
+    project: row.project,
+    priority: row.priority,
+    submittedAtMs: row.submittedAtMs,
+    deadlineAtMs: row.deadlineAtMs,
+  };
+  cell.seq = row.seq;
+  cell.snapshotSeq = row.snapshotSeq;
+  cell.status = row.status;
+  cell.running = row.running;
+  cell.parkedReason = row.parkedReason;
+  cell.shownStep = row.state;
+}
+
+/** Reads a stored workflow into its cell. A log that does not fold any more parks it. */
+export function loadCell(registry: WorkflowRegistry, cell: Cell, stored: StoredWorkflow): void {
+  takeRow(cell, stored.row);
+  cell.loaded = true;
+  for (const id of stored.messageIds) cell.messageIds.add(id);
+  try {
+    let state = stored.snapshot;
+    if (cell.status !== 'parked')
+      for (const { fact, atMs } of stored.facts) state = evolve(registry, cell.workflowId, state, fact, atMs).state;
+    cell.state = state;
+    cell.shownStatus = jobStatusOf(cell);
+  } catch (error) {
+    cell.status = 'parked';
+    cell.parkedReason = `the log does not fold: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+export const jobStatusOf = (cell: Cell): JobStatus =>
+  cell.state?.finish?.status ?? (cell.running ? JOB_STATUS.running : JOB_STATUS.queued);
+
+export const isFinalStatus = (status: JobStatus): boolean => FINAL_STATUSES.includes(status);
+
+/** GPU seconds a workflow has used: running time of its GPU-lane attempts, lost or not. */
+export function gpuSecondsOf(state: WorkflowState): number {
+  let ms = 0;
+  for (const entry of Object.values(state.activities))
+    if (entry.request.lane === 'gpu') ms += entry.usefulMs + entry.lostMs;
+  return ms / 1_000;
+}
+
+export function workflowRowOf(cell: Cell, snapshotJson: string | null): WorkflowRow {
+  const header = cell.header;
+  if (header === null) throw new Error(`${cell.workflowId} has no header`);
+  return {
+    workflowId: cell.workflowId,
+    partition: cell.partition,
+    ...header,
+    status: cell.status,
+    state: cell.state?.machine.value ?? '',
+    seq: cell.seq,
+    running: cell.running,
+    snapshotJson,
+    snapshotSeq: cell.snapshotSeq,
+    parkedReason: cell.parkedReason,
+  };
+}
+
+export function activityRowOf(cell: Cell, entry: ActivityEntry, atMs: number): ActivityRow {
+  const placement = cell.placements.get(entry.request.activityId);
+  const placed = placement !== undefined && placement.epoch === entry.epoch ? placement : null;
+  const over = entry.state !== 'queued' && entry.state !== 'running';
+  return {
+    workflowId: cell.workflowId,
+    activityId: entry.request.activityId,
+    name: entry.request.name,
+    lane: entry.request.lane,
+    state: entry.state === 'queued' && placed !== null ? 'placed' : entry.state,
+    epoch: entry.epoch,
+    failures: entry.failures,
+    preemptions: entry.preemptions,
+    notBeforeMs: entry.notBeforeMs,
+    queuedAtMs: entry.queuedAtMs,
+    placedAtMs: placed?.placedAtMs ?? null,
+    startedAtMs: entry.startedAtMs,
+    endedAtMs: over ? atMs : null,
+    startToCloseMs: entry.request.startToCloseMs,
+    workerId: entry.workerId ?? placed?.workerId ?? null,
+    incarnation: entry.incarnation,
+    lanePartition: placed?.lanePartition ?? null,
+    errorJson: entry.lastFailure === null ? null : JSON.stringify(entry.lastFailure),
+    waitingMs: entry.waitingMs,
+    usefulMs: entry.usefulMs,
+    lostMs: entry.lostMs,
+  };
+}

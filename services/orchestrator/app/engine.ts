@@ -1,0 +1,235 @@
+import type { Position, ReceivedMessage, Subscription, TopicPartition } from '#lib/bus/port.ts';
+import { deadLetter, type Decoded, decodeMessage, type Message } from '#lib/contracts/envelope.ts';
+import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
+import { messageOf } from '#lib/kernel/errors.ts';
+import type { WorkflowMessage } from '../domain/admission.ts';
+import { Announcements } from './announcements.ts';
+import { Batch } from './batch.ts';
+import { Decider, type DecisionContext } from './decider.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { Dispatching } from './dispatching.ts';
+import { Heartbeats } from './heartbeats.ts';
+import { isOperationalFailure } from './operational-failure.ts';
+import type { EnginePorts, EngineSettings } from './ports.ts';
+import { ShardMemory } from './shard.ts';
+import { FencedError } from './store.ts';
+import { Upkeep } from './upkeep.ts';
+
+/** The shard whose owner is the dispatcher: queue, placement, workers. */
+export const DISPATCHER_SHARD = -1;
+
+const GROUP = 'orchestrator';
+const TOPICS = ['orchestrator.commands', 'activities.events', 'workers.events'] as const;
+
+/** Longest wait for messages: bounds how late a lease or an execution timeout is noticed. */
+const TICK_MS = 100;
+
+/** Wait before another try when the database or the bus cannot be reached. */
+const RETRY_MS = 250;
+
+/**
+ * The orchestrator's loop. One turn: poll a batch -> load what it names -> fold -> upkeep (leases, timeouts, timers) -> place -> commit
+ * everything in one transaction. Any failure throws away what is in memory and starts again from the database and the committed positions.
+ */
+export class Engine {
+  readonly #ports: EnginePorts;
+  readonly #settings: EngineSettings;
+  readonly #memory: ShardMemory;
+  readonly #decider: Decider;
+  readonly #heartbeats: Heartbeats;
+  readonly #upkeep: Upkeep;
+  readonly #dispatching: Dispatching;
+  #subscription: Subscription | null = null;
+  #dispatcher: Dispatcher | null = null;
+  #stopping = false;
+  #loop: Promise<void> | null = null;
+  /** Messages to take one at a time after a batch failed for a reason of its content. */
+  #isolate = 0;
+  /** The one message that cannot be committed; it goes to the dead letters. */
+  #poison: { position: Position; reason: string } | null = null;
+
+  constructor(ports: EnginePorts, settings: EngineSettings) {
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#memory = new ShardMemory(ports.store, ports.registry);
+    const announce = new Announcements(ports.codec);
+    this.#decider = new Decider(ports.registry, this.#memory, announce);
+    this.#heartbeats = new Heartbeats(this.#memory, announce);
+    this.#upkeep = new Upkeep(ports, this.#memory, this.#decider, settings.leases);
+    this.#dispatching = new Dispatching(ports, this.#memory, this.#decider, settings);
+  }
+
+  /** Joins the group and runs until `stop`. */
+  async start(): Promise<void> {
+    this.#subscription = await this.#ports.bus.subscribe({
+      groupId: GROUP,
+      topics: TOPICS,
+      from: 'beginning',
+      onRebalance: (change) => this.#rebalance(change),
+    });
+    this.#loop = this.#run(this.#subscription);
+  }
+
+  /** Finishes the turn that is under way and leaves the group, so that others take over at once. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#subscription?.wake();
+    await this.#loop;
+    await this.#subscription?.close();
+  }
+
+  /** For readiness and metrics. */
+  status(): { partitions: number[]; dispatcher: boolean; queued: number; leases: number } {
+    return {
+      partitions: this.#memory.partitions,
+      dispatcher: this.#dispatcher !== null,
+      queued: this.#dispatcher?.queued ?? 0,
+      leases: this.#memory.leases.size,
+    };
+  }
+
+  async #run(subscription: Subscription): Promise<void> {
+    while (!this.#stopping) {
+      let messages: ReceivedMessage[] = [];
+      try {
+        const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
+        messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
+        await this.#turn(messages);
+        this.#isolate = Math.max(0, this.#isolate - messages.length);
+      } catch (error) {
+        await this.#recover(subscription, messages, error);
+      }
+    }
+  }
+
+  #wait(): number {
+    const due = Math.min(this.#upkeep.nextDueMs ?? Infinity, this.#dispatching.nextDueMs ?? Infinity);
+    return Math.max(0, Math.min(TICK_MS, due - this.#ports.clock.now()));
+  }
+
+  async #turn(received: readonly ReceivedMessage[]): Promise<void> {
+    const nowMs = this.#ports.clock.now();
+    const batch = new Batch();
+    const context: DecisionContext = { batch, dispatcher: this.#dispatcher, nowMs };
+    const messages = this.#decode(batch, received, nowMs);
+    await this.#memory.load(messages.filter(needsCell).map((m) => m.key));
+    for (const { message, source } of messages) this.#handle(context, message, source);
+    await this.#upkeep.run(context);
+    await this.#dispatching.run(context);
+    this.#decider.showJobs(context);
+    if (batch.isEmpty) return;
+    const fences = [...this.#memory.epochs].map(([shard, epoch]) => ({ shard, epoch }));
+    await this.#ports.store.commit(batch.toCommit(fences, this.#ports.owner, nowMs));
+    this.#memory.settle(batch.cells);
+  }
+
+  #decode(batch: Batch, received: readonly ReceivedMessage[], nowMs: number): DecodedMessage[] {
+    const messages: DecodedMessage[] = [];
+    for (const source of received) {
+      batch.received(source);
+      const decoded: Decoded = this.#isPoison(source)
+        ? { ok: false, code: 'UndecodableMessage', reason: this.#poison?.reason ?? '' }
+        : decodeMessage(this.#ports.codec, source);
+      if (decoded.ok) messages.push({ message: decoded.message, source, key: decoded.message.key });
+      else this.#reject(batch, source, decoded, nowMs);
+    }
+    return messages;
+  }
+
+  #reject(batch: Batch, source: ReceivedMessage, refusal: { code: ErrorCode; reason: string }, nowMs: number): void {
+    const { topic, partition, offset } = source;
+    this.#ports.log.warn({ topic, partition, offset, ...refusal }, 'message goes to the dead letters');
+    batch.messages.push(deadLetter(this.#ports.codec, source, refusal, GROUP, nowMs));
+  }
+
+  #handle(context: DecisionContext, message: Message, source: ReceivedMessage): void {
+    if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload);
+    if (message.type === 'ActivityProgressed') return this.#heartbeats.attempt(context, message.payload);
+    if (!isWorkflowMessage(message)) return;
+    const cell = this.#memory.get(message.key);
+    if (cell === undefined) return;
+    try {
+      this.#decider.handle(context, cell, message);
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      this.#reject(context.batch, source, { code: 'UndecodableMessage', reason: messageOf(error) }, context.nowMs);
+    }
+  }
+
+  async #rebalance(change: { assigned: readonly TopicPartition[]; revoked: readonly TopicPartition[] }): Promise<void> {
+    this.#memory.drop(shardsOf(change.revoked));
+    if (shardsOf(change.revoked).includes(DISPATCHER_SHARD)) this.#dispatcher = null;
+    await this.#takeOver(shardsOf(change.assigned));
+  }
+
+  async #takeOver(shards: readonly number[]): Promise<void> {
+    const nowMs = this.#ports.clock.now();
+    const { queue, parked } = await this.#memory.takeOver(shards, nowMs);
+    if (shards.includes(DISPATCHER_SHARD))
+      this.#dispatcher = new Dispatcher({ workerTimeoutMs: this.#settings.workerTimeoutMs });
+    if (this.#dispatcher !== null) {
+      this.#dispatcher.recall(await this.#ports.store.workers(nowMs - this.#settings.workerTimeoutMs));
+      for (const activity of queue) this.#dispatcher.enqueue(activity);
+      this.#dispatching.adopt(this.#dispatcher);
+    }
+    this.#upkeep.tookOver(parked);
+    if (shards.length > 0) this.#ports.log.info({ shards, queued: queue.length }, 'took over shards');
+  }
+
+  /** Everything in memory may be wrong now: forget it, claim the shards again and read from the committed positions. */
+  async #recover(subscription: Subscription, messages: readonly ReceivedMessage[], error: unknown): Promise<void> {
+    if (error instanceof FencedError) this.#ports.log.warn({}, 'fenced: another orchestrator owns a shard of ours');
+    else this.#ports.log.error({ err: error, messages: messages.length }, 'batch failed, starting again from the log');
+    if (!(error instanceof FencedError) && !isOperationalFailure(error)) this.#suspect(messages, error);
+    while (!this.#stopping) {
+      try {
+        const shards = shardsOf(subscription.assignment());
+        this.#memory.dropAll();
+        this.#dispatcher = null;
+        await subscription.rewind();
+        await this.#takeOver(shards);
+        return;
+      } catch (again) {
+        this.#ports.log.error({ err: again }, 'cannot start again yet');
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  /** A batch failed for its content: look for the one message by taking them singly; a single one that fails is the one. */
+  #suspect(messages: readonly ReceivedMessage[], error: unknown): void {
+    const [only, ...others] = messages;
+    if (only === undefined) return;
+    if (others.length > 0) this.#isolate = messages.length;
+    else {
+      const { topic, partition, offset } = only;
+      this.#poison = { position: { topic, partition, nextOffset: offset }, reason: messageOf(error) };
+      this.#isolate = Math.max(this.#isolate, 1);
+    }
+  }
+
+  #isPoison(source: ReceivedMessage): boolean {
+    const position = this.#poison?.position;
+    return position?.topic === source.topic && position.partition === source.partition && position.nextOffset === source.offset;
+  }
+}
+
+interface DecodedMessage {
+  readonly message: Message;
+  readonly source: ReceivedMessage;
+  readonly key: string;
+}
+
+const isWorkflowMessage = (message: Message): message is WorkflowMessage =>
+  message.type === 'StartWorkflow' || message.type === 'CancelJob' || 'activityId' in message.payload;
+
+const needsCell = ({ message }: DecodedMessage): boolean =>
+  message.type !== 'ActivityProgressed' && isWorkflowMessage(message);
+
+/** The shards that bus partitions stand for: the workflow partitions by the commands topic, the dispatcher by the workers topic. */
+function shardsOf(partitions: readonly TopicPartition[]): number[] {
+  return partitions.flatMap(({ topic, partition }) => {
+    if (topic === 'orchestrator.commands') return [partition];
+    return topic === 'workers.events' ? [DISPATCHER_SHARD] : [];
+  });
+}

@@ -1,0 +1,38 @@
+import type { Bus } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
+import type { LeasePolicy } from '../domain/lease-keeper.ts';
+import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
+import type { OrchestratorStore } from './store.ts';
+
+/** Time and logging as values, so that the engine can be driven by a simulation. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+}
+
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface EngineSettings {
+  readonly leases: LeasePolicy;
+  /** Workers report progress this often. The seed: 60 s for GPU work. */
+  readonly heartbeatEveryMs: number;
+  /** A worker that announced nothing for this long gets no more work. */
+  readonly workerTimeoutMs: number;
+  /** Messages of one batch at most: bounds memory and the length of a transaction. */
+  readonly maxBatch: number;
+}
+
+export interface EnginePorts {
+  readonly bus: Pick<Bus, 'subscribe'>;
+  readonly store: OrchestratorStore;
+  readonly codec: Codec;
+  readonly registry: WorkflowRegistry;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Name of this process, unique among orchestrators. */
+  readonly owner: string;
+}

@@ -1,0 +1,164 @@
+import { partitionOf } from '#lib/kernel/partition.ts';
+import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
+import type { Lane } from '../domain/activity-ledger.ts';
+import { confirmed, granted, type Lease } from '../domain/lease-keeper.ts';
+import type { QueuedActivity } from '../domain/scheduler.ts';
+import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
+import { type Cell, loadCell, newCell, unloadedCell } from './cell.ts';
+import type { ActivityRow, WorkflowRow } from './commit.ts';
+import type { OrchestratorStore } from './store.ts';
+
+/** Finished workflows that stay in memory for late messages; more are read again when one comes. */
+const FINISHED_KEPT = 1_000;
+
+/** Logs read by one query at most. */
+const LOAD_CHUNK = 500;
+
+/** The workflows of the partitions this orchestrator owns, and the leases on their running attempts. */
+export class ShardMemory {
+  readonly #store: OrchestratorStore;
+  readonly #registry: WorkflowRegistry;
+  readonly #cells = new Map<string, Cell>();
+  readonly #finished = new Set<string>();
+  /** By workflow id and activity id. */
+  readonly leases = new Map<string, Lease>();
+  /** Epoch by shard id, as claimed. */
+  readonly epochs = new Map<number, number>();
+
+  constructor(store: OrchestratorStore, registry: WorkflowRegistry) {
+    this.#store = store;
+    this.#registry = registry;
+  }
+
+  get partitions(): number[] {
+    return [...this.epochs.keys()].filter((shard) => shard >= 0);
+  }
+
+  cells(): Iterable<Cell> {
+    return this.#cells.values();
+  }
+
+  get(workflowId: string): Cell | undefined {
+    return this.#cells.get(workflowId);
+  }
+
+  lease(workflowId: string, activityId: string): Lease | undefined {
+    return this.leases.get(leaseKey(workflowId, activityId));
+  }
+
+  setLease(lease: Lease): void {
+    this.leases.set(leaseKey(lease.workflowId, lease.activityId), lease);
+  }
+
+  endLease(workflowId: string, activityId: string): void {
+    this.leases.delete(leaseKey(workflowId, activityId));
+  }
+
+  /** Makes the shards ours and loads what must be known at once: open workflows, queued and running activities. */
+  async takeOver(shards: readonly number[], nowMs: number): Promise<{ queue: QueuedActivity[]; parked: Cell[] }> {
+    if (shards.length === 0) return { queue: [], parked: [] };
+    for (const [shard, epoch] of await this.#store.claim(shards)) this.epochs.set(shard, epoch);
+    const partitions = shards.filter((shard) => shard >= 0);
+    const open = await this.#store.openWork(partitions);
+    const rows = new Map<string, WorkflowRow>();
+    const parked: Cell[] = [];
+    for (const row of open.workflows) {
+      rows.set(row.workflowId, row);
+      const cell = unloadedCell(row);
+      this.#cells.set(row.workflowId, cell);
+      if (row.status === 'parked') parked.push(cell);
+    }
+    const queue: QueuedActivity[] = [];
+    for (const activity of open.activities) {
+      const row = rows.get(activity.workflowId);
+      if (row === undefined) continue;
+      if (activity.state === 'queued') queue.push(queuedFrom(row, activity));
+      else this.#adopt(activity, nowMs);
+    }
+    return { queue, parked };
+  }
+
+  /** A running attempt goes on: its lease starts again now, and its next heartbeat finds it. */
+  #adopt(activity: ActivityRow, nowMs: number): void {
+    const { workflowId, activityId, epoch, workerId, incarnation, startedAtMs, startToCloseMs } = activity;
+    const lease = granted({ workflowId, activityId, epoch, workerId: workerId ?? '', startToCloseMs }, nowMs);
+    const started = activity.state === 'running' && startedAtMs !== null;
+    this.setLease(
+      started ? confirmed(lease, { workerId: workerId ?? '', incarnation: incarnation ?? '', startedAtMs }, nowMs) : lease,
+    );
+    this.#cells.get(workflowId)?.placements.set(activityId, {
+      epoch,
+      workerId: workerId ?? '',
+      lanePartition: activity.lanePartition ?? 0,
+      placedAtMs: activity.placedAtMs ?? nowMs,
+    });
+  }
+
+  drop(shards: readonly number[]): void {
+    for (const shard of shards) this.epochs.delete(shard);
+    const gone = new Set(shards);
+    for (const cell of this.#cells.values()) {
+      if (!gone.has(cell.partition)) continue;
+      this.#cells.delete(cell.workflowId);
+      this.#finished.delete(cell.workflowId);
+    }
+    for (const [key, lease] of this.leases) if (!this.#cells.has(lease.workflowId)) this.leases.delete(key);
+  }
+
+  dropAll(): void {
+    this.#cells.clear();
+    this.#finished.clear();
+    this.leases.clear();
+    this.epochs.clear();
+  }
+
+  /** Makes sure that every one of these has a loaded cell; unknown ids get an empty one. */
+  async load(workflowIds: Iterable<string>): Promise<void> {
+    const missing = new Set<string>();
+    for (const id of workflowIds) if (this.#cells.get(id)?.loaded !== true) missing.add(id);
+    const ids = [...missing];
+    for (let at = 0; at < ids.length; at += LOAD_CHUNK) {
+      const chunk = ids.slice(at, at + LOAD_CHUNK);
+      const stored = await this.#store.load(chunk);
+      for (const id of chunk) this.#fill(id, stored.get(id));
+    }
+  }
+
+  #fill(workflowId: string, stored: Parameters<typeof loadCell>[2] | undefined): void {
+    let cell = this.#cells.get(workflowId);
+    if (cell === undefined) {
+      cell = newCell(workflowId, partitionOf(workflowId, WORKFLOW_PARTITIONS));
+      this.#cells.set(workflowId, cell);
+    }
+    if (stored === undefined) return;
+    loadCell(this.#registry, cell, stored);
+    if (cell.status === 'done') this.#finished.add(workflowId);
+  }
+
+  /** After a commit: cells that nobody needs any more make room. */
+  settle(touched: Iterable<Cell>): void {
+    for (const cell of touched) {
+      if (cell.header === null) this.#cells.delete(cell.workflowId);
+      else if (cell.status === 'done') this.#finished.add(cell.workflowId);
+    }
+    for (const id of this.#finished) {
+      if (this.#finished.size <= FINISHED_KEPT) break;
+      this.#finished.delete(id);
+      this.#cells.delete(id);
+    }
+  }
+}
+
+const leaseKey = (workflowId: string, activityId: string): string => `${workflowId}\u0000${activityId}`;
+
+const queuedFrom = (row: WorkflowRow, activity: ActivityRow): QueuedActivity => ({
+  workflowId: activity.workflowId,
+  activityId: activity.activityId,
+  epoch: activity.epoch,
+  lane: activity.lane as Lane,
+  project: row.project,
+  priority: row.priority,
+  submittedAtMs: row.submittedAtMs,
+  notBeforeMs: activity.notBeforeMs,
+  workflowRuns: row.running,
+});

@@ -1,0 +1,110 @@
+import type { Message } from '#lib/contracts/envelope.ts';
+import type { JobType } from '#lib/contracts/jobs.ts';
+import { isCurrent } from './activity-ledger.ts';
+import type { Fact } from './facts.ts';
+import type { WorkflowState } from './workflow-state.ts';
+import type { WorkflowRegistry } from './workflows/registry.ts';
+
+/** What to do with a message: append a fact, answer a zombie, or nothing. */
+export type Admission =
+  | { readonly kind: 'append'; readonly fact: Fact }
+  /** Late: recorded, and the worker that still runs the old attempt is told to stop. */
+  | { readonly kind: 'late'; readonly fact: Fact; readonly stop: { readonly activityId: string; readonly epoch: number } | null }
+  | { readonly kind: 'ignore'; readonly reason: string };
+
+/** Messages of workflows that the shard folds; heartbeats do not enter the log. */
+export type WorkflowMessage = Extract<
+  Message,
+  {
+    type:
+      | 'StartWorkflow'
+      | 'CancelJob'
+      | 'ActivityStarted'
+      | 'CheckpointSaved'
+      | 'ActivityCompleted'
+      | 'ActivityFailed'
+      | 'ActivityYielded'
+      | 'ActivityDeclined';
+  }
+>;
+
+/** Decides what a message means for a workflow in this state. Throws on JSON that does not parse (dead letter). */
+export function admit(registry: WorkflowRegistry, state: WorkflowState | null, message: WorkflowMessage): Admission {
+  if (message.type === 'StartWorkflow') {
+    if (state !== null) return { kind: 'ignore', reason: 'the workflow has started already' };
+    return admitStart(registry, message.payload);
+  }
+  if (state === null) return { kind: 'ignore', reason: 'no such workflow' };
+  if (message.type === 'CancelJob') {
+    if (state.finish !== null) return { kind: 'ignore', reason: 'the workflow has ended' };
+    const { requestedBy, reason } = message.payload;
+    return { kind: 'append', fact: { type: 'CancelRequested', data: { requestedBy, reason } } };
+  }
+  const { activityId, epoch } = message.payload;
+  const entry = state.activities[activityId];
+  if (entry === undefined || !isCurrent(entry, epoch)) {
+    const fact: Fact = { type: 'LateMessageIgnored', data: { message: message.type, activityId, epoch } };
+    const running = message.type === 'ActivityStarted' || message.type === 'CheckpointSaved';
+    return { kind: 'late', fact, stop: running ? { activityId, epoch } : null };
+  }
+  // A second start of the same attempt: the command was delivered twice, the first report counts.
+  if (message.type === 'ActivityStarted' && entry.state === 'running')
+    return { kind: 'ignore', reason: 'the attempt has started already' };
+  return { kind: 'append', fact: factOf(message) };
+}
+
+function admitStart(registry: WorkflowRegistry, payload: Extract<WorkflowMessage, { type: 'StartWorkflow' }>['payload']): Admission {
+  const profile = registry.profile(payload.jobType);
+  if (profile?.current == null) return { kind: 'ignore', reason: `job type ${payload.jobType} is not available` };
+  return {
+    kind: 'append',
+    fact: {
+      type: 'WorkflowStarted',
+      data: {
+        jobId: payload.jobId,
+        project: payload.project,
+        jobType: payload.jobType as JobType,
+        definition: profile.current,
+        priority: payload.priority,
+        submittedAtMs: payload.submittedAtMs,
+        retry: profile.retry,
+        executionTimeoutMs: profile.executionTimeoutMs,
+        input: JSON.parse(payload.inputJson),
+      },
+    },
+  };
+}
+
+type AttemptMessage = Exclude<WorkflowMessage, { type: 'StartWorkflow' | 'CancelJob' }>;
+
+function factOf(message: AttemptMessage): Fact {
+  switch (message.type) {
+    case 'ActivityStarted': {
+      const { activityId, epoch, workerId, incarnation, startedAtMs } = message.payload;
+      return { type: 'ActivityStarted', data: { activityId, epoch, workerId, incarnation, startedAtMs } };
+    }
+    case 'CheckpointSaved': {
+      const { activityId, epoch, step, manifestKey, digest } = message.payload;
+      return { type: 'CheckpointSaved', data: { activityId, epoch, step, manifestKey, digest } };
+    }
+    case 'ActivityCompleted': {
+      const { activityId, epoch, workerId, startedAtMs, outputJson } = message.payload;
+      return { type: 'ActivityCompleted', data: { activityId, epoch, workerId, startedAtMs, output: JSON.parse(outputJson) } };
+    }
+    case 'ActivityFailed': {
+      const { activityId, epoch, workerId, startedAtMs, code, message: text, retryable, logTail } = message.payload;
+      return {
+        type: 'ActivityFailed',
+        data: { activityId, epoch, workerId, startedAtMs, code, message: text, retryable, logTail },
+      };
+    }
+    case 'ActivityYielded': {
+      const { activityId, epoch, workerId, startedAtMs, reason } = message.payload;
+      return { type: 'ActivityYielded', data: { activityId, epoch, workerId, startedAtMs, reason } };
+    }
+    case 'ActivityDeclined': {
+      const { activityId, epoch, workerId, reason } = message.payload;
+      return { type: 'ActivityDeclined', data: { activityId, epoch, workerId, reason } };
+    }
+  }
+}

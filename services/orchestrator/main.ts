@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto';
+import { Gauge } from 'prom-client';
+import type { Static } from 'typebox';
+import { openBus } from '#lib/bus/open.ts';
+import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import { Database } from '#lib/postgres/database.ts';
+import { migrate } from '#lib/postgres/migrate.ts';
+import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { PostgresOrchestratorStore } from './adapters/postgres-store.ts';
+import { Engine } from './app/engine.ts';
+import { OrchestratorConfig } from './config.ts';
+import { PROFILES, workflowRegistry } from './domain/workflows/registry.ts';
+
+type Config = Static<typeof OrchestratorConfig>;
+
+await runService({ name: 'orchestrator', config: OrchestratorConfig, environment: process.env, start });
+
+async function start(service: ServiceContext<Config>): Promise<void> {
+  const { config, logger, readiness } = service;
+  const database = new Database({ url: config.DATABASE_URL, applicationName: 'orchestrator' });
+  service.onStop('database', () => database.close());
+  readiness.add('database', () => database.check());
+  await migrate(database);
+  const bus = openBus(config.BUS_URL, { database });
+  service.onStop('bus', () => bus.close());
+  await bus.ensureTopics(topicSpecs());
+
+  const owner = `orchestrator-${randomUUID()}`;
+  let subscription: PostgresSubscription | null = null;
+  const store = new PostgresOrchestratorStore({
+    database,
+    owner,
+    bus: {
+      fence: () => subscription?.fence() ?? { groupId: '', memberId: '', generation: 0 },
+      encode: (messages) => bus.encode(messages),
+    },
+  });
+  const engine = new Engine(
+    {
+      bus: { subscribe: async (options) => (subscription = await bus.subscribe(options)) },
+      store,
+      codec: singleObjectCodec(),
+      registry: workflowRegistry(profiles(config)),
+      clock: { now: Date.now },
+      log: logger,
+      owner,
+    },
+    {
+      leases: {
+        heartbeatTimeoutMs: config.HEARTBEAT_TIMEOUT_MS,
+        acceptTimeoutMs: config.ACCEPT_TIMEOUT_MS,
+        stallFactor: config.STALL_FACTOR,
+        stallFloorMs: config.STALL_FLOOR_MS,
+      },
+      heartbeatEveryMs: config.HEARTBEAT_EVERY_MS,
+      workerTimeoutMs: config.WORKER_TIMEOUT_MS,
+      maxBatch: config.MAX_BATCH,
+    },
+  );
+  await engine.start();
+  service.onStop('engine', () => engine.stop());
+  const gauge = (name: string, help: string, value: () => number): Gauge =>
+    new Gauge({ name, help, registers: [service.metrics], collect() { this.set(value()); } }); // biome-ignore format: one line
+  gauge('trainyard_queued_activities', 'Activities that wait for a slot', () => engine.status().queued);
+  gauge('trainyard_leases', 'Attempts that hold a lease', () => engine.status().leases);
+  gauge('trainyard_owned_partitions', 'Workflow partitions of this process', () => engine.status().partitions.length);
+}
+
+/** The factory's profiles with the times of the configuration. */
+function profiles(config: Config): typeof PROFILES {
+  return Object.fromEntries(
+    Object.entries(PROFILES).map(([type, profile]) => [
+      type,
+      {
+        ...profile,
+        retry: { ...profile.retry, initialIntervalMs: config.RETRY_INITIAL_MS },
+        executionTimeoutMs: config.EXECUTION_TIMEOUT_MS ?? profile.executionTimeoutMs,
+      },
+    ]),
+  ) as typeof PROFILES;
+}
