@@ -30,7 +30,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
       return EXIT_USAGE;
     }
     if (!(error instanceof TrainyardError)) throw error;
-    process.stderr.write(`trainyard: ${messageOf(error)} (${error.code})\n`);
+    process.stderr.write(`trainyard: ${error.code}: ${messageOf(error)}\n`);
     return 1;
   }
 }

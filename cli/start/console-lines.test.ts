@@ -19,6 +19,7 @@ describe('the console of the supervisor', () => {
     );
     const failed = { ...event, exit: { code: null, signal: null, error: 'no such file\nand more' } };
     expect(consoleLine(failed, now)).toMatch(/failed \(no such file\) after/);
+    expect(consoleLine({ ...event, restartInMs: null }, now)).toMatch(/; given up$/);
     expect(consoleLine({ ...event, exit: { code: 3, signal: null } }, now)).toMatch(/ended with exit code 3/);
   });
 

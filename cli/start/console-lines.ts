@@ -18,7 +18,7 @@ export function consoleLine(event: PlatformEvent, now: Date): string | null {
       // The time is what one needs to find the place in a log.
       return line(
         event.name,
-        `${ending(event.exit)} after ${seconds(event.afterMs)} at ${now.toISOString()}; starts again in ${seconds(event.restartInMs)}`,
+        `${ending(event.exit)} after ${seconds(event.afterMs)} at ${now.toISOString()}; ${event.restartInMs === null ? 'given up' : `starts again in ${seconds(event.restartInMs)}`}`,
       );
     case 'process_stopped':
       return line(event.name, event.killed ? 'did not stop in time: killed' : 'stopped');

@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { copyFile, stat, truncate } from 'node:fs/promises';
 
 /** One older file is kept beside each, so a platform's logs take at most six times 20 MiB. */
-export const LOG_BYTES = 10 * 1024 * 1024;
+const LOG_BYTES = 10 * 1024 * 1024;
 const CHECK_MS = 2_000;
 
 /**

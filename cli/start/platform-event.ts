@@ -8,14 +8,14 @@ export type PlatformEvent =
   | { readonly type: 'process_started'; readonly name: string; readonly pid: number }
   /** `afterMs` since the start of the process. */
   | { readonly type: 'process_ready'; readonly name: string; readonly pid: number; readonly afterMs: number }
-  /** Not asked for by us; it is started again after `restartInMs`. */
+  /** Not asked for by us; it is started again after `restartInMs`, or given up (null). */
   | {
       readonly type: 'process_crashed';
       readonly name: string;
       readonly pid: number | null;
       readonly exit: ProcessExit;
       readonly afterMs: number;
-      readonly restartInMs: number;
+      readonly restartInMs: number | null;
     }
   | { readonly type: 'process_stopped'; readonly name: string; readonly exit: ProcessExit; readonly killed: boolean };
 

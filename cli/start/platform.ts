@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { invariant, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
@@ -151,32 +150,42 @@ async function migrateDatabase(url: string, onEvent: OnPlatformEvent): Promise<v
   }
 }
 
+/** Rejects as soon as one service is given up, the time is over, or the caller aborts. */
 async function allReady(services: readonly SupervisedService[], home: Home, options: PlatformOptions): Promise<void> {
-  const { signal, readyWithinMs = READY_WITHIN_MS } = options;
-  const settled = new AbortController();
-  const timeout = delay(readyWithinMs, 'late' as const, { signal: settled.signal }).catch(() => 'late' as const);
+  const { readyWithinMs = READY_WITHIN_MS } = options;
+  const late = AbortSignal.timeout(readyWithinMs);
+  const interrupted = rejection(AbortSignal.any([late, ...(options.signal === undefined ? [] : [options.signal])]));
+  const pending = new Set(services);
+  const notReady = async (service: SupervisedService, why: string): Promise<never> => {
+    const log = await endOfLog(home.logFile(service.name));
+    throw new TrainyardError('ServiceNotReady', `${service.name}: ${why}\n${log}`);
+  };
+  const eachReady = services.map((service) =>
+    service.firstReady.then(
+      () => pending.delete(service),
+      (error: unknown) => notReady(service, messageOf(error)),
+    ),
+  );
   try {
-    for (const service of services) {
-      const aborted = Promise.withResolvers<never>();
-      const onAbort = (): void => aborted.reject(signal?.reason);
-      if (signal?.aborted === true) onAbort();
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const outcome = await Promise.race([
-        service.firstReady.catch((error: unknown) => messageOf(error)),
-        timeout,
-        aborted.promise,
-      ]);
-      signal?.removeEventListener('abort', onAbort);
-      if (outcome === undefined) continue;
-      const why = outcome === 'late' ? `not ready within ${readyWithinMs / 1_000} s: ${service.lastRefusal}` : outcome;
-      throw new TrainyardError(
-        'ServiceNotReady',
-        `${service.name}: ${why}\n${await endOfLog(home.logFile(service.name))}`,
-      );
-    }
+    await Promise.race([Promise.all(eachReady), interrupted.promise]);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    const [first] = pending;
+    if (late.aborted && first !== undefined)
+      await notReady(first, `not ready within ${readyWithinMs / 1_000} s: ${first.lastRefusal}`);
+    throw error;
   } finally {
-    settled.abort();
+    interrupted.release();
   }
+}
+
+/** A promise that rejects when the signal aborts; `release` ends the waiting. */
+function rejection(signal: AbortSignal): { readonly promise: Promise<never>; release(): void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort);
+  return { promise, release: () => signal.removeEventListener('abort', onAbort) };
 }
 
 const LOG_LINES_SHOWN = 12;

@@ -86,11 +86,12 @@ export class SupervisedService {
         break;
       }
       crashes = crashesInARow(crashes, readyMs);
-      const restartInMs = restartDelayMs(crashes);
+      const hopeless = !this.#everReady && (exit.code === EXIT_BAD_CONFIG || crashes >= CRASHES_BEFORE_FIRST_READY);
+      const restartInMs = hopeless ? null : restartDelayMs(crashes);
       this.#options.onEvent({ type: 'process_crashed', name: this.name, pid, exit, afterMs: livedMs, restartInMs });
-      if (!this.#everReady && (exit.code === EXIT_BAD_CONFIG || crashes >= CRASHES_BEFORE_FIRST_READY)) {
-        this.#lastRefusal = `ended ${crashes} times before it was ready, last with ${exit.error ?? exit.signal ?? `exit code ${exit.code}`}`;
-        this.#first.reject(new Error(this.#lastRefusal));
+      if (restartInMs === null) {
+        const how = exit.error ?? exit.signal ?? `exit code ${exit.code}`;
+        this.#first.reject(new Error(`ended before it was ready (tried ${crashes} times), last with ${how}`));
         return;
       }
       await delay(restartInMs, undefined, { signal }).catch(() => undefined);

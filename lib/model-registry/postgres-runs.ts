@@ -47,7 +47,7 @@ const READ_METRICS: NamedStatement = {
   text: 'select name, step, value from registry_metrics where project = $1 and run_id = $2 order by name, step',
 };
 
-/** Rows of one insert: 5,000 take about 30 ms, and a longer statement is no faster per row. */
+/** Rows of one insert: 5,000 new ones took 75 ms, repeated ones 30 ms (2 cores, fsync on, November 2026). */
 const METRICS_PER_STATEMENT = 5_000;
 
 export async function upsertRun(tx: Queryable, run: RunRecord): Promise<void> {

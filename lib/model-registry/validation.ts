@@ -15,9 +15,9 @@ const MAX_TAG_CHARACTERS = 5_000;
 const MAX_FIELDS = 1_000;
 const MAX_ARTIFACT_URIS = 10_000;
 /** One call is one transaction; a training run logs a few thousand points at a time. */
-export const MAX_METRIC_POINTS = 100_000;
+const MAX_METRIC_POINTS = 100_000;
 /** Longest page of a listing. */
-export const MAX_PAGE = 1_000;
+const MAX_PAGE = 1_000;
 /** Keys and digests; the longest is an object key. */
 const MAX_TEXT = 1_024;
 

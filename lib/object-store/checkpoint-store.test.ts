@@ -88,8 +88,13 @@ test('saving the same checkpoint again is a no-op', async () => {
 
 test.each<[string, () => Promise<unknown>, string, string]>([
   ['has no manifest', () => rm(stored(1, 30, 'manifest.json')), 'ObjectNotFound', 'manifest is missing'],
-  ['has a truncated file', () => truncate(stored(1, 30, 'weights'), 100), 'ChecksumMismatch', 'weights'],
-  ['has one flipped bit', () => flip(stored(1, 30, 'weights')), 'ChecksumMismatch', 'weights'],
+  ['has a truncated file', () => truncate(stored(1, 30, 'weights'), 100), 'ChecksumMismatch', 'weights is truncated'],
+  [
+    'has one flipped bit',
+    () => flip(stored(1, 30, 'weights')),
+    'ChecksumMismatch',
+    'weights does not have its recorded SHA-256',
+  ],
   ['lacks a file', () => rm(stored(1, 30, 'state.json')), 'ObjectNotFound', 'state.json'],
   ['has a truncated manifest', () => truncate(stored(1, 30, 'manifest.json'), 40), 'ChecksumMismatch', 'manifest'],
 ])('a newest checkpoint that %s is reported and the one before is used', async (_what, damage, code, reason) => {

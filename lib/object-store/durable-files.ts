@@ -9,7 +9,7 @@ import { InvariantViolation, messageOf, TrainyardError } from '#lib/kernel/error
 export const CHUNK_BYTES = 1_024 * 1_024;
 
 /** The `code` of a Node system error (`ENOENT`), or null. */
-export function errnoOf(error: unknown): string | null {
+function errnoOf(error: unknown): string | null {
   const { code, syscall } = (error ?? {}) as { code?: unknown; syscall?: unknown };
   return typeof code === 'string' && typeof syscall === 'string' ? code : null;
 }

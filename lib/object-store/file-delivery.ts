@@ -91,12 +91,17 @@ async function copyVerified(
   } finally {
     await writing;
   }
-  if (bytes !== info.bytes || hash.digest('hex') !== info.sha256)
-    throw new TrainyardError(
-      'ChecksumMismatch',
-      `object ${info.key}: what is stored differs from its recorded SHA-256`,
-      {
-        details: { key: info.key, bytes, expectedBytes: info.bytes, expectedSha256: info.sha256 },
-      },
-    );
+  refuseDamage(info, bytes, hash.digest('hex'));
+}
+
+/** OS-3: throws `ChecksumMismatch` when what was read is not what the object recorded. */
+export function refuseDamage(recorded: ObjectInfo, bytes: number, sha256: string): void {
+  if (bytes === recorded.bytes && sha256 === recorded.sha256) return;
+  const damage =
+    bytes < recorded.bytes
+      ? `is truncated: ${bytes} of ${recorded.bytes} bytes are left`
+      : 'does not have its recorded SHA-256';
+  throw new TrainyardError('ChecksumMismatch', `the content of object ${recorded.key} ${damage}`, {
+    details: { key: recorded.key, bytes, sha256, expectedBytes: recorded.bytes, expectedSha256: recorded.sha256 },
+  });
 }

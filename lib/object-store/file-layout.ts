@@ -6,7 +6,7 @@ import { isErrno, makeFolder, syncFolder } from './durable-files.ts';
 import type { ObjectInfo } from './port.ts';
 
 /**
- * How a folder is an object store (docs of the choice: README.md beside):
+ * How a folder is an object store (alternatives and why not: README.md beside):
  *
  *     objects/<key>                          a symbolic link, whose target is the object's whole metadata:
  *     content/<2 hex>/<sha256>.<bytes>.<id>  the bytes, complete and fsynced before any link names them
@@ -47,7 +47,7 @@ const targetOf = (key: string, name: string): string =>
   `${'../'.repeat(key.split('/').length)}content/${name.slice(0, 2)}/${name}`;
 
 /** The object that a link target describes, or null when this store did not write the link. */
-export function parseTarget(layout: FileLayout, key: string, target: string): LinkedObject | null {
+function parseTarget(layout: FileLayout, key: string, target: string): LinkedObject | null {
   const name = target.slice(target.lastIndexOf('/') + 1);
   const match = CONTENT_NAME.exec(name);
   if (match === null || target !== targetOf(key, name)) return null;

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { ChildCommand } from './file-store.child.ts';
 import { FileObjectStore } from './file-store.ts';
 
 const PART_BYTES = 128 * 1_024;
@@ -25,17 +26,10 @@ interface Child {
   end(): Promise<{ lines: unknown[]; signal: string | null }>;
 }
 
-function child(command: { key: string; file?: string; killAfter?: number; creators?: string[] }): Child {
-  const argument = JSON.stringify({
-    root,
-    partBytes: PART_BYTES,
-    file: null,
-    killAfter: -1,
-    creators: [],
-    ...command,
-  });
+function child(given: Pick<ChildCommand, 'key'> & Partial<ChildCommand>): Child {
+  const command: ChildCommand = { root, partBytes: PART_BYTES, file: null, killAfter: -1, creators: [], ...given };
   const script = join(import.meta.dirname, 'file-store.child.ts');
-  const running = spawn(process.execPath, [script, argument], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const running = spawn(process.execPath, [script, JSON.stringify(command)], { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = once(running, 'close') as Promise<[number | null, string | null]>;
   const lines = createInterface({ input: running.stdout })[Symbol.asyncIterator]();
   return {
@@ -102,6 +96,18 @@ test.each([1, 3, 7, 8])(
     expect(await readdir(join(root, 'staging'))).toEqual([]);
   },
 );
+
+test('OS-2: four processes that store one large file at once make one whole object', async () => {
+  const file = join(folder, 'large');
+  const body = randomBytes(PART_BYTES * 24);
+  await writeFile(file, body);
+  const children = [0, 1, 2, 3].map(() => child({ key: 'race/large', file }));
+  const ends = await Promise.all(children.map((each) => each.end()));
+  const results = ends.flatMap(({ lines }) => lines as { created: boolean }[]);
+  expect(results).toHaveLength(4);
+  expect(results.filter(({ created }) => created)).toHaveLength(1);
+  expect((await new FileObjectStore({ root }).get('race/large')).equals(body)).toBe(true);
+});
 
 test('OS-1: kill -9 in the middle of a small put leaves nothing visible', async () => {
   const running = child({ key: 'kill/small', killAfter: 1, creators: ['body'] });

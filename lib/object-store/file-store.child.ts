@@ -4,7 +4,7 @@ import { FileObjectStore } from './file-store.ts';
  * A second process for the tests: `node file-store.child.ts <command>` with the command as JSON. Prints one JSON line per result.
  * `race` prints `ready`, waits for a line on stdin and then creates the key as several creators at once.
  */
-interface ChildCommand {
+export interface ChildCommand {
   readonly root: string;
   readonly partBytes: number;
   readonly key: string;

@@ -13,7 +13,7 @@ import {
   sha256Of,
   writeRange,
 } from './durable-files.ts';
-import { deliverFile } from './file-delivery.ts';
+import { deliverFile, refuseDamage } from './file-delivery.ts';
 import { collectGarbage, type GarbageReport } from './file-garbage.ts';
 import {
   contentPathOf,
@@ -111,7 +111,7 @@ export class FileObjectStore implements ObjectStore {
       if (info.bytes > MAX_IN_MEMORY_BYTES) throw tooLarge(key, MAX_IN_MEMORY_BYTES);
       // One byte more than recorded, so that a longer file shows.
       const body = await readRange(file, Buffer.allocUnsafe(info.bytes + 1), info.bytes + 1, 0);
-      expectDigest({ key, bytes: body.length, sha256: sha256Of(body) }, info.sha256);
+      refuseDamage(info, body.length, sha256Of(body));
       return body;
     });
   }
@@ -188,7 +188,11 @@ export class FileObjectStore implements ObjectStore {
     const upload = { layout, key, path, plan, signal: options.signal, onWrite: this.#onWrite };
     for (let tries = 0; tries < UPLOAD_TRIES; tries++) {
       const known = await findSame(layout, info);
-      if (known !== null) return known;
+      if (known !== null) {
+        // An upload that was killed after publishing left its parts.
+        await removeUpload(upload);
+        return known;
+      }
       const contentName = newContentName(info);
       await makeFolder(dirname(contentPathOf(layout, contentName)));
       if (!(await copyInParts(upload, contentName))) continue;
@@ -268,9 +272,13 @@ async function* piecesOf(body: Readable): AsyncGenerator<Buffer> {
 
 function expectDigest(actual: ObjectInfo, expected: Sha256 | undefined): void {
   if (expected === undefined || actual.sha256 === expected) return;
-  throw new TrainyardError('ChecksumMismatch', `object ${actual.key}: the content is not the one of its SHA-256`, {
-    details: { key: actual.key, bytes: actual.bytes, sha256: actual.sha256, expectedSha256: expected },
-  });
+  throw new TrainyardError(
+    'ChecksumMismatch',
+    `object ${actual.key}: the content has another SHA-256 than the one given`,
+    {
+      details: { key: actual.key, bytes: actual.bytes, sha256: actual.sha256, expectedSha256: expected },
+    },
+  );
 }
 
 const tooLarge = (key: string, maxBytes: number): TrainyardError =>

@@ -9,7 +9,7 @@ import type { ObjectStore } from './port.ts';
 import type { TransferProgress } from './transfer-progress.ts';
 
 /** Room that a workspace keeps for logs, checkpoints in the making and the rest of the machine. */
-export const DEFAULT_MARGIN_BYTES = 256 * 1_024 * 1_024;
+const DEFAULT_MARGIN_BYTES = 256 * 1_024 * 1_024;
 
 export interface DownloadFolderOptions {
   readonly signal?: AbortSignal;

@@ -51,7 +51,7 @@ export const MANIFEST_NAME = 'manifest.json';
 export const encodeManifest = (manifest: Manifest): Buffer => Buffer.from(canonicalJson(manifest), 'utf8');
 
 /** SHA-256 of the canonical JSON. */
-export const manifestDigest = (manifest: Manifest): string => sha256Of(encodeManifest(manifest));
+const manifestDigest = (manifest: Manifest): string => sha256Of(encodeManifest(manifest));
 
 /**
  * The manifest at a key. `ObjectNotFound` when absent, `ManifestInvalid` when it is none of ours, `ChecksumMismatch` when

@@ -1,9 +1,9 @@
 import { TrainyardError } from '#lib/kernel/errors.ts';
 
 /** S3's limit. */
-export const MAX_KEY_BYTES = 1_024;
+const MAX_KEY_BYTES = 1_024;
 /** File systems (and the S3 servers that store on them) take no longer name. */
-export const MAX_SEGMENT_BYTES = 255;
+const MAX_SEGMENT_BYTES = 255;
 
 const SEGMENT = /^[A-Za-z0-9._=-]+$/;
 

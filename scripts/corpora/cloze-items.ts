@@ -79,7 +79,8 @@ function contextWindows(words: readonly TokenWord[]): { context: string; truth: 
     }
     const truth = choiceAt(words, end);
     const context = textOf(words.slice(start, end)).trimStart();
-    if (truth === null || context.endsWith('\n')) {
+    // A context that begins with a comma or a line end would only look odd to a reader.
+    if (truth === null || context.endsWith('\n') || !/^ ?\p{L}/u.test(words[start]?.text ?? '')) {
       start += 1;
       continue;
     }
@@ -111,7 +112,8 @@ function choiceAt(words: readonly TokenWord[], start: number): readonly TokenWor
 
 const textOf = (words: readonly TokenWord[]): string => words.map((word) => word.text).join('');
 
-const pick = <T>(items: readonly T[], random: RandomStream): T | undefined => items[Math.floor(random.next() * items.length)];
+const pick = <T>(items: readonly T[], random: RandomStream): T | undefined =>
+  items[Math.floor(random.next() * items.length)];
 
 /** Fisher-Yates. */
 function shuffled<T>(items: readonly T[], random: RandomStream): T[] {

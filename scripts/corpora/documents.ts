@@ -63,7 +63,8 @@ function pages(units: readonly string[], separator: string): string[] {
     page = '';
   }
   const last = done.at(-1);
-  if (last !== undefined && page !== '' && page.length < DOCUMENT_CHARACTERS / 4) done[done.length - 1] = last + separator + page;
+  if (last !== undefined && page !== '' && page.length < DOCUMENT_CHARACTERS / 4)
+    done[done.length - 1] = last + separator + page;
   else if (page !== '') done.push(page);
   return done;
 }

@@ -16,11 +16,12 @@ import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { explain } from './field-errors.ts';
 
+const NAME_PATTERN = (Name as unknown as { pattern: string }).pattern;
 // Not Type.Record: `Value.Default` of TypeBox 1.4 throws on one that refuses further names.
 const labels = (options: { default?: Record<string, string> }) =>
   Type.Unsafe<Record<string, string>>({
     type: 'object',
-    patternProperties: { [Name.pattern]: Type.String({ maxLength: 256 }) },
+    patternProperties: { [NAME_PATTERN]: Type.String({ maxLength: 256 }) },
     additionalProperties: false,
     maxProperties: 32,
     description: 'names and values of your own, to find jobs by',

@@ -106,7 +106,11 @@ async function scoreRows(
       // The token at position p of the row is the target at p - 1.
       const from = index * length;
       const ofChoice = losses.subarray(from + row.choiceAt - 1, from + row.ids.length - 1);
-      scores.push(-ofChoice.reduce((sum, nats) => sum + nats, 0));
+      const logLikelihood = -ofChoice.reduce((sum, nats) => sum + nats, 0);
+      if (!Number.isFinite(logLikelihood)) {
+        throw new TrainyardError('NonFiniteLoss', `the model's log-likelihood of a choice is ${logLikelihood}`);
+      }
+      scores.push(logLikelihood);
     });
     afterBatch();
   }

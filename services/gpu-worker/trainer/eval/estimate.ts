@@ -1,5 +1,6 @@
 import type { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 import { invariant } from '#lib/kernel/errors.ts';
+import { perplexity } from '../programs/score-windows.ts';
 
 /**
  * A statistic over independent items with the influence of each item: how much the value would move with that item's weight,
@@ -29,18 +30,19 @@ export const mean = (items: readonly number[]): Estimate =>
     items.map(() => 1),
   );
 
-/** exp of an estimate (loss -> perplexity), by the delta method. */
-export function exponential(estimate: Estimate): Estimate {
-  const value = Math.exp(estimate.value);
-  return { value, influences: estimate.influences.map((influence) => influence * value) };
+/** The perplexity of an estimated loss, by the delta method. */
+export function perplexityOf(loss: Estimate): Estimate {
+  const value = perplexity(loss.value);
+  return { value, influences: loss.influences.map((influence) => influence * value) };
 }
 
-/** Standard error; null with fewer than two items. */
+/** Standard error; null with fewer than two items, or when it is beyond a number. */
 export function standardError(influences: Float64Array): number | null {
   const count = influences.length;
   if (count < 2) return null;
   const squares = influences.reduce((sum, influence) => sum + influence * influence, 0);
-  return Math.sqrt((count / (count - 1)) * squares);
+  const error = Math.sqrt((count / (count - 1)) * squares);
+  return Number.isFinite(error) ? error : null;
 }
 
 /** An estimate as it appears in a report. */

@@ -4,7 +4,7 @@ import type { Tokens } from '../data/token-dataset.ts';
 import { measuringWindows, requireWindows, type WindowPlan } from '../data/windows.ts';
 import type { ScoringProgram } from '../programs/causal-lm.ts';
 import { scoreWindows } from '../programs/score-windows.ts';
-import { exponential, type NamedEstimate, ratio } from './estimate.ts';
+import { type NamedEstimate, perplexityOf, ratio } from './estimate.ts';
 
 /** What is scored: the same for every model, so that differences are paired. */
 export interface HeldOutText {
@@ -59,7 +59,7 @@ export async function heldOutEstimates(
   const bits = nats.map((value) => value / Math.LN2);
   return [
     { name: 'held_out.loss', higherIsBetter: false, estimate: loss },
-    { name: 'held_out.perplexity', higherIsBetter: false, estimate: exponential(loss) },
+    { name: 'held_out.perplexity', higherIsBetter: false, estimate: perplexityOf(loss) },
     { name: 'held_out.bits_per_byte', higherIsBetter: false, estimate: ratio(bits, windowBytes) },
   ];
 }

@@ -1,3 +1,4 @@
+import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { Tokens } from '../data/token-dataset.ts';
 import { fillRow, type WindowPlan } from '../data/windows.ts';
 import type { ScoringProgram } from './causal-lm.ts';
@@ -8,7 +9,10 @@ export interface WindowScore {
   readonly tokens: number;
 }
 
-/** Scores the first `count` windows in order, a batch at a time; `afterBatch` is told how many are done. */
+/**
+ * Scores the first `count` windows in order, a batch at a time; `afterBatch` is told how many are done. Throws `NonFiniteLoss`:
+ * a report with such a number would not even be JSON.
+ */
 export async function scoreWindows(
   program: ScoringProgram,
   tokens: Tokens,
@@ -32,6 +36,12 @@ export async function scoreWindows(
   return scores;
 }
 
+/** exp(loss), kept within what a number and JSON can hold: a hopeless model has a huge perplexity, not none. */
+export const perplexity = (loss: number): number => Math.exp(Math.min(loss, LARGEST_EXPONENT));
+
+/** exp(700) is about 1e304; exp(710) is infinite. */
+const LARGEST_EXPONENT = 700;
+
 /** Nats per token over all windows; NaN without any. */
 export function meanLoss(scores: readonly WindowScore[]): number {
   const nats = scores.reduce((sum, score) => sum + score.nats, 0);
@@ -47,5 +57,6 @@ function sumRow(losses: Float32Array, weights: Float32Array, begin: number, leng
     if (weight > 0) nats += losses[index] ?? 0;
     tokens += weight;
   }
+  if (!Number.isFinite(nats)) throw new TrainyardError('NonFiniteLoss', `the model's loss on held-out text is ${nats}`);
   return { nats, tokens };
 }

@@ -10,7 +10,7 @@ import { trainableTensors } from '../model/weights.ts';
 import { compileScoring } from './causal-lm.ts';
 import { type PreparedSft, prepareSft } from './prepare-sft.ts';
 import { StepLines } from './progress.ts';
-import { meanLoss, scoreWindows } from './score-windows.ts';
+import { meanLoss, perplexity, scoreWindows } from './score-windows.ts';
 import { TrainingRun } from './training-loop.ts';
 
 /** How a program ended without failing. */
@@ -51,7 +51,7 @@ export async function runSft(spec: SftSpec, context: RunContext): Promise<Outcom
       ...(run.curve.state.latest === null ? {} : { 'train.loss': run.curve.state.latest }),
       ...(validationLoss === undefined
         ? {}
-        : { 'validation.loss': validationLoss, 'validation.perplexity': Math.exp(validationLoss) }),
+        : { 'validation.loss': validationLoss, 'validation.perplexity': perplexity(validationLoss) }),
       'model.parameters': parameterCount(prepared.model.config),
       'model.trainable_parameters': trainableTensors(prepared.model).data.length,
       'train.tokens': run.step * tokensPerStep(spec),

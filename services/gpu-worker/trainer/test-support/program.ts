@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Value } from 'typebox/value';
 import { TrainerMessage } from '#lib/contracts/trainer-protocol.ts';
+import type { Send } from '../messages.ts';
+import { runTrainer } from '../run-trainer.ts';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 
@@ -42,7 +44,7 @@ export async function runProgram(
     const lines = (pending + text).split('\n');
     pending = lines.pop() ?? '';
     for (const line of lines) {
-      const message = Value.Parse(TrainerMessage, JSON.parse(line));
+      const message = JSON.parse(line) as TrainerMessage;
       messages.push(message);
       onMessage(message, (signal) => child.kill(signal));
     }
@@ -52,7 +54,23 @@ export async function runProgram(
     child.on('close', resolve);
   });
   if (pending !== '') throw new Error(`an unfinished line: ${pending}`);
-  return { exitCode, messages, stderr };
+  return { exitCode, messages: messages.map(checked), stderr };
+}
+
+/** The same without a process of its own: ten times faster, for tests that need neither signals nor a real exit. */
+export async function runInProcess(folder: string, spec: unknown): Promise<ProgramResult> {
+  const specPath = join(folder, `spec-${process.hrtime.bigint()}.json`);
+  await writeFile(specPath, typeof spec === 'string' ? spec : JSON.stringify(spec));
+  const lines: string[] = [];
+  const send: Send = (message) => lines.push(JSON.stringify(message));
+  const exitCode = await runTrainer(specPath, { send, stopRequested: () => false });
+  return { exitCode, messages: lines.map((line) => checked(JSON.parse(line))), stderr: '' };
+}
+
+/** Every message must be one of the protocol after its way through JSON (which turns NaN into null). */
+function checked(message: unknown): TrainerMessage {
+  if (Value.Check(TrainerMessage, message)) return message;
+  throw new Error(`not a message of the protocol: ${JSON.stringify(message)}`);
 }
 
 type MessageOf<T extends TrainerMessage['type']> = Extract<TrainerMessage, { type: T }>;

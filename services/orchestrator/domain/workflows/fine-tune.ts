@@ -35,7 +35,9 @@ export const fineTune = workflow<FineTuneInput>('fine_tune@1', ({ runs, ends }) 
   },
 }));
 
-const data = (context: Context) => outputOf(context, 'preprocess_data').data;
+function data(context: Context) {
+  return outputOf(context, 'preprocess_data').data;
+}
 
 function preprocessing({ input }: Context) {
   const config = input.spec.preprocessing ?? DEFAULT_PREPROCESSING;
@@ -53,11 +55,13 @@ const DEFAULT_PREPROCESSING = {
   seed: 1,
 };
 
-const preparing = (context: Context) => ({
-  jobId: context.input.jobId,
-  data: data(context),
-  base: context.input.base,
-});
+function preparing(context: Context) {
+  return {
+    jobId: context.input.jobId,
+    data: data(context),
+    base: context.input.base,
+  };
+}
 
 function training(context: Context) {
   const { jobId, spec, base } = context.input;
@@ -75,24 +79,28 @@ function training(context: Context) {
   };
 }
 
-const uploading = (context: Context) => ({
-  jobId: context.input.jobId,
-  project: context.input.project,
-  outputFolder: outputOf(context, 'run_training').outputFolder,
-  params: runParams(context.input),
-});
+function uploading(context: Context) {
+  return {
+    jobId: context.input.jobId,
+    project: context.input.project,
+    outputFolder: outputOf(context, 'run_training').outputFolder,
+    params: runParams(context.input),
+  };
+}
 
-const evaluating = (context: Context) => ({
-  jobId: context.input.jobId,
-  workspace: outputOf(context, 'prepare_workspace').workspace,
-  data: data(context),
-  artifacts: outputOf(context, 'upload_artifacts').artifacts,
-  technique: context.input.spec.method,
-  base: context.input.base,
-  suites: context.input.spec.evaluation.suites,
-  samples: context.input.spec.evaluation.samples,
-  seed: context.input.spec.seed,
-});
+function evaluating(context: Context) {
+  return {
+    jobId: context.input.jobId,
+    workspace: outputOf(context, 'prepare_workspace').workspace,
+    data: data(context),
+    artifacts: outputOf(context, 'upload_artifacts').artifacts,
+    technique: context.input.spec.method,
+    base: context.input.base,
+    suites: context.input.spec.evaluation.suites,
+    samples: context.input.spec.evaluation.samples,
+    seed: context.input.spec.seed,
+  };
+}
 
 function registering(context: Context) {
   const { jobId, project, spec, dataset, base, configDigest, codeCommit } = context.input;
@@ -113,8 +121,9 @@ function registering(context: Context) {
   };
 }
 
-const evaluationGate = (context: Context) =>
-  decideGate(context.input.spec.evaluation.policy, outputOf(context, 'run_evaluation').metrics);
+function evaluationGate(context: Context) {
+  return decideGate(context.input.spec.evaluation.policy, outputOf(context, 'run_evaluation').metrics);
+}
 
 /** What the job's answer shows whether or not the gate was passed. */
 function summary(context: Context) {

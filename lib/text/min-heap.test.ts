@@ -1,0 +1,20 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { MinHeap } from './min-heap.ts';
+
+test('a heap gives its items in order, whatever the order of pushes and pops', () => {
+  fc.assert(
+    fc.property(fc.array(fc.option(fc.integer())), (steps) => {
+      const heap = new MinHeap<number>((a, b) => a < b);
+      let model: number[] = [];
+      for (const step of steps)
+        if (step === null) {
+          expect(heap.pop()).toBe(model[0]);
+          model = model.slice(1);
+        } else {
+          heap.push(step);
+          model = [...model, step].sort((a, b) => a - b);
+        }
+    }),
+  );
+});

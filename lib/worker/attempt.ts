@@ -1,0 +1,135 @@
+import { Compile, type Validator } from 'typebox/compile';
+import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
+import { InvariantViolation, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import {
+  type Activity,
+  type ActivityContext,
+  ActivityError,
+  type EndReason,
+  type MetricPoint,
+  type Progress,
+  type ResumePoint,
+  YieldedError,
+} from './activity.ts';
+
+/** Metric points that wait for the next heartbeat; more would make a message too large, the oldest are kept. */
+const MAX_PENDING_METRICS = 2_000;
+
+/** Bytes of JSON an activity may return: it becomes part of an event of the log. */
+const MAX_OUTPUT_BYTES = 262_144;
+
+const MAX_MESSAGE_CHARACTERS = 4_096;
+const MAX_LOG_LINES = 50;
+const MAX_LOG_LINE_CHARACTERS = 500;
+
+/** How an attempt ended. */
+export type AttemptEnd =
+  | { readonly kind: 'completed'; readonly outputJson: string }
+  | { readonly kind: 'yielded'; readonly reason: string; readonly step: number | null }
+  | {
+      readonly kind: 'failed';
+      readonly code: string;
+      readonly message: string;
+      readonly retryable: boolean;
+      readonly logTail: string[];
+    };
+
+/** One attempt in a worker: its progress, and its way to an end. */
+export class Attempt {
+  readonly command: ExecuteActivity;
+  readonly startedAtMs: number;
+  nextHeartbeatAtMs: number;
+  #progress: Progress = { step: 0, stepsTotal: 0 };
+  #metrics: MetricPoint[] = [];
+  readonly #abort = new AbortController();
+
+  constructor(command: ExecuteActivity, startedAtMs: number) {
+    this.command = command;
+    this.startedAtMs = startedAtMs;
+    this.nextHeartbeatAtMs = startedAtMs + command.heartbeatEveryMs;
+  }
+
+  end(reason: EndReason): void {
+    this.#abort.abort(reason);
+  }
+
+  /** What the next heartbeat says; pending metrics are handed over. */
+  takeProgress(): { progress: Progress; metrics: MetricPoint[] } {
+    const metrics = this.#metrics;
+    this.#metrics = [];
+    return { progress: this.#progress, metrics };
+  }
+
+  get hasMetrics(): boolean {
+    return this.#metrics.length > 0;
+  }
+
+  /** Runs the activity. Never rejects. */
+  async run(activity: Activity, report: (checkpoint: { step: number; manifestKey: string; digest: string }) => void): Promise<AttemptEnd> {
+    try {
+      const output = await activity.run(this.#context(activity, report));
+      return completed(output);
+    } catch (error) {
+      if (error instanceof YieldedError) return { kind: 'yielded', reason: String(this.#abort.signal.reason ?? ''), step: error.step };
+      return failed(error);
+    }
+  }
+
+  #context(
+    activity: Activity,
+    report: (checkpoint: { step: number; manifestKey: string; digest: string }) => void,
+  ): ActivityContext {
+    const { workflowId, activityId, epoch, jobId, project, inputJson, resumeJson } = this.command;
+    const input: unknown = JSON.parse(inputJson);
+    if (activity.input !== undefined) refuseWrongInput(activity.input, input);
+    return {
+      workflowId,
+      activityId,
+      epoch,
+      jobId,
+      project,
+      input,
+      resume: resumeJson === null ? null : (JSON.parse(resumeJson) as ResumePoint),
+      signal: this.#abort.signal,
+      progress: (progress) => {
+        this.#progress = { ...this.#progress, ...progress };
+      },
+      metrics: (points) => {
+        this.#metrics.push(...points.slice(0, MAX_PENDING_METRICS - this.#metrics.length));
+      },
+      checkpointSaved: report,
+    };
+  }
+}
+
+const validators = new WeakMap<object, Validator>();
+
+function refuseWrongInput(schema: NonNullable<Activity['input']>, input: unknown): void {
+  let validator = validators.get(schema);
+  if (validator === undefined) validators.set(schema, (validator = Compile(schema)));
+  if (validator.Check(input)) return;
+  const errors = validator.Errors(input).map((error) => ({ pointer: error.instancePath, message: error.message }));
+  throw new TrainyardError('ValidationFailed', `the input of the activity is wrong at ${errors[0]?.pointer ?? '/'}: ${errors[0]?.message ?? ''}`, {
+    fields: errors,
+  });
+}
+
+function completed(output: unknown): AttemptEnd {
+  const outputJson = JSON.stringify(output ?? null);
+  if (Buffer.byteLength(outputJson) > MAX_OUTPUT_BYTES)
+    return failed(new InvariantViolation(`the activity returned more than ${MAX_OUTPUT_BYTES} bytes`));
+  return { kind: 'completed', outputJson };
+}
+
+function failed(error: unknown): AttemptEnd {
+  const text = (value: string, limit: number): string => value.replaceAll('\u0000', '').slice(0, limit);
+  const message = text(messageOf(error), MAX_MESSAGE_CHARACTERS);
+  if (error instanceof ActivityError) {
+    const logTail = error.logTail.slice(-MAX_LOG_LINES).map((line) => text(line, MAX_LOG_LINE_CHARACTERS));
+    return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail };
+  }
+  if (error instanceof TrainyardError) return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail: [] };
+  // A bug of ours: another attempt may meet a fixed release; the stack helps who reads the job's answer.
+  const stack = error instanceof Error ? (error.stack ?? '').split('\n').slice(0, MAX_LOG_LINES) : [];
+  return { kind: 'failed', code: 'Internal', message, retryable: true, logTail: stack.map((line) => text(line, MAX_LOG_LINE_CHARACTERS)) };
+}

@@ -1,0 +1,57 @@
+import type { Bus, OutgoingMessage } from '#lib/bus/port.ts';
+
+/** Wait before a batch that could not be published is tried again. */
+const RETRY_MS = 250;
+
+/** Messages that wait for the bus at most; a worker that is cut off from the bus for so long starts anew. */
+const MAX_WAITING = 100_000;
+
+/**
+ * Publishes in order and in batches, one batch at a time, again and again until the bus takes it: an event of a worker is lost only
+ * with its process, and then the lease brings the attempt back.
+ */
+export class EventOutbox {
+  readonly #bus: Pick<Bus, 'publish'>;
+  readonly #onTrouble: (error: unknown) => void;
+  #waiting: OutgoingMessage[] = [];
+  #publishing: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(bus: Pick<Bus, 'publish'>, onTrouble: (error: unknown) => void) {
+    this.#bus = bus;
+    this.#onTrouble = onTrouble;
+  }
+
+  add(message: OutgoingMessage): void {
+    this.#waiting.push(message);
+    if (this.#waiting.length > MAX_WAITING) throw new Error(`more than ${MAX_WAITING} events wait for the bus`);
+    this.#publishing ??= this.#publish();
+  }
+
+  /** Resolves when everything added so far is published, or when `boundMs` is over. */
+  async flush(boundMs: number): Promise<void> {
+    const bound = new Promise<void>((resolve) => setTimeout(resolve, boundMs).unref());
+    while (this.#publishing !== null) {
+      const before = this.#publishing;
+      if ((await Promise.race([before.then(() => 'done'), bound.then(() => 'late')])) === 'late') break;
+    }
+    this.#closed = true;
+  }
+
+  async #publish(): Promise<void> {
+    // One turn of the event loop collects what else happens now.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0 && !this.#closed) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      try {
+        await this.#bus.publish(batch);
+      } catch (error) {
+        this.#onTrouble(error);
+        this.#waiting = [...batch, ...this.#waiting];
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+    this.#publishing = null;
+  }
+}

@@ -1,0 +1,28 @@
+import type { FastifyInstance } from 'fastify';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+
+/** The only content type with a parser: anything else is 415. A body that does not parse is refused with the place where it went wrong. */
+export function acceptOnlyJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    parse(request, body, (error: Error | null, value?: unknown) => {
+      if (error === null || error === undefined) return done(null, value);
+      // Over the size limit the parser is not reached; what is left is syntax.
+      done(new TrainyardError('MalformedJson', whereItBreaks(body)));
+    });
+  });
+}
+
+function whereItBreaks(body: string): string {
+  if (body.trim() === '') return 'the body is empty';
+  try {
+    JSON.parse(body);
+    return 'the body has a member named __proto__ or constructor.prototype';
+  } catch (error) {
+    const found = /at position (\d+)/.exec(messageOf(error))?.[1];
+    const position = found === undefined ? body.length : Number(found);
+    const lines = body.slice(0, position).split('\n');
+    return `the body is not valid JSON at position ${position} (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`;
+  }
+}

@@ -1,0 +1,324 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import { DatasetFormat, FineTuneSpec, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
+import { STAGES } from '#lib/model-registry/port.ts';
+import { ROLES } from '../../domain/access.ts';
+import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';
+
+/** Response and request schemas that the API document shows by name. */
+const oneOf = <const T extends readonly string[]>(values: T) =>
+  Type.Unsafe<T[number]>({ type: 'string', enum: [...values] });
+const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const Time = Type.String({ format: 'date-time', examples: ['2026-11-24T09:30:00.000Z'] });
+const Seconds = Type.Number({ minimum: 0 });
+
+const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'URI reference of the error code' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    code: Type.String({ description: 'stable code, see docs/errors.md' }),
+    instance: Type.String(),
+    requestId: Type.String(),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          pointer: Type.String({
+            description: 'JSON pointer into the body; /query/..., /path/... and /headers/... for the other parts',
+          }),
+          message: Type.String(),
+        }),
+      ),
+    ),
+  },
+  {
+    description: 'RFC 9457; further members are numbers and ids that belong to the code',
+    examples: [
+      {
+        type: '/errors/ValidationFailed',
+        title: 'The request does not match its schema.',
+        status: 422,
+        detail: 'the job cannot run as asked',
+        code: 'ValidationFailed',
+        instance: '/v1/jobs',
+        requestId: '0199d3c2-1111-7000-8000-000000000000',
+        errors: [{ pointer: '/spec/dataset/name', message: 'there is no dataset speeches in the project' }],
+      },
+    ],
+  },
+);
+
+const Job = Type.Object({
+  id: Type.String(),
+  type: oneOf(JOB_TYPES),
+  project: Type.String(),
+  status: oneOf(Object.values(JOB_STATUS) as readonly (typeof JOB_STATUS)[keyof typeof JOB_STATUS][]),
+  step: nullable(Type.String({ description: 'state of the workflow' })),
+  priority: oneOf(PRIORITIES),
+  idempotencyKey: Type.String(),
+  labels: Type.Record(Type.String(), Type.String()),
+  description: Type.String(),
+  spec: Type.Unknown({ description: 'as submitted, with defaults; its schema belongs to the type' }),
+  result: Type.Unknown({ description: 'null until the job has one' }),
+  error: Type.Unknown({ description: 'null unless the job failed' }),
+  gpuSecondsEstimate: Seconds,
+  laneSeconds: Type.Object({ useful: Seconds, lost: Seconds, waiting: Seconds }),
+  submittedAt: Time,
+  startedAt: nullable(Time),
+  finishedAt: nullable(Time),
+  links: Type.Record(Type.String(), Type.String()),
+});
+
+const page = <T extends TSchema>(items: T) =>
+  Type.Object({
+    items: Type.Array(items),
+    nextCursor: nullable(Type.String({ description: 'for the next page; null on the last one' })),
+  });
+
+const Event = Type.Object({
+  seq: Type.Integer(),
+  type: Type.String(),
+  at: Time,
+  state: Type.String({ description: 'state of the workflow after this event' }),
+  data: Type.Unknown(),
+});
+
+const Activity = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  lane: Type.String(),
+  state: Type.String(),
+  epoch: Type.Integer({ description: 'number of the current attempt' }),
+  failures: Type.Integer(),
+  preemptions: Type.Integer(),
+  workerId: nullable(Type.String()),
+  waitReason: nullable(Type.String()),
+  progress: Type.Unknown(),
+  error: Type.Unknown(),
+  queuedAt: Time,
+  startedAt: nullable(Time),
+  endedAt: nullable(Time),
+  laneSeconds: Type.Object({ useful: Seconds, lost: Seconds, waiting: Seconds }),
+});
+
+const Curves = Type.Object({
+  jobId: Type.String(),
+  series: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      total: Type.Integer({ description: 'points there are; more than `points` when thinned out' }),
+      points: Type.Array(Type.Object({ step: Type.Integer(), value: Type.Number() })),
+    }),
+  ),
+});
+
+const Artifacts = Type.Object({
+  jobId: Type.String(),
+  manifestKey: Type.String(),
+  digest: Type.String(),
+  epoch: Type.Integer(),
+  files: Type.Array(
+    Type.Object({
+      path: Type.String(),
+      key: Type.String(),
+      bytes: Type.Integer(),
+      sha256: Type.String(),
+      partSize: Type.Integer(),
+    }),
+  ),
+});
+
+const ModelVersion = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  project: Type.String(),
+  stage: oneOf(STAGES),
+  manifestKey: Type.String(),
+  lineage: Type.Record(Type.String(), Type.String()),
+  tags: Type.Record(Type.String(), Type.String()),
+  createdAt: Type.String(),
+});
+
+const DatasetVersion = Type.Object({
+  project: Type.String(),
+  name: Type.String(),
+  version: Type.Integer(),
+  format: DatasetFormat,
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+  createdAt: Time,
+});
+
+const Tier = oneOf(['free', 'standard', 'premium']);
+const GpuSeconds = Type.Number({ minimum: 0, description: '3,600 are one GPU hour' });
+
+const Project = Type.Object({
+  id: Type.String(),
+  displayName: Type.String(),
+  tier: Type.String(),
+  maxRunningWorkflows: Type.Integer(),
+  gpuSecondsBudget: GpuSeconds,
+  gpuSecondsReserved: GpuSeconds,
+  gpuSecondsUsed: GpuSeconds,
+  gpuSecondsFree: GpuSeconds,
+  createdAt: Time,
+});
+
+export const ProjectChange = Type.Object(
+  {
+    displayName: Type.Optional(Type.String({ maxLength: 200 })),
+    tier: Type.Optional(Tier),
+    maxRunningWorkflows: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+    gpuSecondsBudget: Type.Optional(Type.Number({ minimum: 0, maximum: 1e12, description: '3,600 are one GPU hour' })),
+  },
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'what is left out keeps its value, or gets its default in a new project',
+    examples: [{ displayName: 'Speech models', tier: 'standard', maxRunningWorkflows: 8, gpuSecondsBudget: 36_000 }],
+  },
+);
+
+export const NewKey = Type.Object(
+  { role: oneOf(ROLES), name: Type.String({ maxLength: 200, default: '' }) },
+  { additionalProperties: false, examples: [{ role: 'submitter', name: 'nightly pipeline' }] },
+);
+
+const ApiKey = Type.Object({
+  id: Type.String(),
+  project: nullable(Type.String()),
+  role: oneOf(ROLES),
+  name: Type.String(),
+  createdAt: Time,
+  revokedAt: nullable(Time),
+});
+const IssuedKey = Type.Object({ ...ApiKey.properties, key: Type.String({ description: 'shown once' }) });
+
+const Lane = Type.Object({
+  lane: Type.String(),
+  workers: Type.Integer(),
+  slots: Type.Integer(),
+  free: Type.Integer(),
+  running: Type.Integer(),
+  placed: Type.Integer(),
+  queued: Type.Integer(),
+});
+const Worker = Type.Object({
+  id: Type.String(),
+  incarnation: Type.String(),
+  lane: Type.String(),
+  slots: Type.Integer(),
+  running: Type.Integer(),
+  device: Type.Unknown(),
+  startedAt: Time,
+  lastSeenAt: Time,
+});
+
+const SubmitFineTune = Type.Object(
+  { type: Type.Literal('fine_tune'), ...SUBMISSION_MEMBERS, spec: FineTuneSpec },
+  {
+    additionalProperties: false,
+    examples: [
+      {
+        type: 'fine_tune',
+        idempotencyKey: 'speeches-2026-11',
+        spec: {
+          dataset: { name: 'speeches' },
+          base: { model: 'demo-base@dev' },
+          method: 'lora',
+          model: { name: 'speeches-lora' },
+          hyperparameters: { maxSteps: 300, learningRate: 0.004 },
+          evaluation: {
+            suites: [{ suite: 'held_out_text' }],
+            policy: [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: 0, relativeTo: 'base' }],
+          },
+        },
+      },
+    ],
+  },
+);
+
+const DryRun = Type.Object({
+  valid: Type.Literal(true),
+  gpuSecondsEstimate: Seconds,
+  gpuSecondsFree: Seconds,
+  spec: Type.Unknown({ description: 'with every default filled in' }),
+});
+
+const EventPage = Type.Object({
+  items: Type.Array(Event),
+  nextAfter: nullable(Type.Integer({ description: '`after` of the next page; null when there is nothing more now' })),
+});
+
+const Readiness = Type.Object({
+  ready: Type.Boolean(),
+  components: Type.Array(
+    Type.Object({ name: Type.String(), ready: Type.Boolean(), reason: Type.Optional(Type.String()) }),
+  ),
+});
+
+export const COMPONENTS = {
+  Problem,
+  Job,
+  JobPage: page(Job),
+  EventPage,
+  ActivityList: Type.Object({ items: Type.Array(Activity) }),
+  Curves,
+  Artifacts,
+  ModelVersion,
+  ModelVersionPage: page(ModelVersion),
+  ModelPage: page(
+    Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() }),
+  ),
+  DatasetVersion,
+  DatasetVersionPage: page(DatasetVersion),
+  Project,
+  ProjectPage: page(Project),
+  ApiKey,
+  ApiKeyList: Type.Object({ items: Type.Array(ApiKey) }),
+  IssuedKey,
+  LaneList: Type.Object({ items: Type.Array(Lane) }),
+  WorkerList: Type.Object({ items: Type.Array(Worker) }),
+  SubmitFineTune,
+  DryRun,
+  Readiness,
+};
+export type Component = keyof typeof COMPONENTS;
+export type Body<C extends Component> = Static<(typeof COMPONENTS)[C]>;
+
+/** A component by name, in a route's schema. */
+export const ref = (name: Component): TSchema => Type.Unsafe({ $ref: `${name}#` });
+
+const PROBLEMS = {
+  400: 'malformed JSON',
+  401: 'no API key, or an unknown one',
+  402: 'the GPU budget is exhausted',
+  403: "the key's role does not allow this",
+  404: 'not there, or of another project',
+  409: 'the state or an earlier request does not allow this',
+  413: 'the body is too large',
+  415: 'the content type is not supported',
+  422: 'a field is wrong; `errors` names it',
+  429: 'too many requests',
+  501: 'the job type is not available yet',
+  503: 'a component cannot be reached',
+} as const;
+
+/** The problem responses of a route; every route of `/v1` has those of a missing key, a wrong role, a wrong query and too many requests. */
+export function problems(...statuses: (keyof typeof PROBLEMS)[]): Record<number, unknown> {
+  const all = new Set([401, 403, 422, 429, 503, ...statuses] as const);
+  return Object.fromEntries(
+    [...all].map((status) => [
+      status,
+      { description: PROBLEMS[status], content: { 'application/problem+json': { schema: ref('Problem') } } },
+    ]),
+  );
+}
+
+export const ProjectQuery = {
+  project: Type.Optional(Name),
+};
+export const PageQuery = {
+  limit: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
+  cursor: Type.Optional(Type.String({ maxLength: 1_000, description: '`nextCursor` of the page before' })),
+};

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { PostgresBus } from '#lib/bus/postgres-bus.ts';
+import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { encodeMessage } from '#lib/contracts/envelope.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import { Database } from '#lib/postgres/database.ts';
+import type { Activity } from '#lib/worker/activity.ts';
+import { Worker } from '#lib/worker/worker.ts';
+import { PostgresOrchestratorStore } from '../../services/orchestrator/adapters/postgres-store.ts';
+import { Engine } from '../../services/orchestrator/app/engine.ts';
+import type { EngineSettings, Log } from '../../services/orchestrator/app/ports.ts';
+import type { WorkflowRegistry } from '../../services/orchestrator/domain/workflows/registry.ts';
+import { registryWithThreeSteps } from './three-steps.ts';
+
+export const codec = singleObjectCodec();
+
+/** Times short enough for tests: a lost worker is noticed within a second. */
+export const FAST: EngineSettings = {
+  leases: { heartbeatTimeoutMs: 800, acceptTimeoutMs: 3_000, stallFactor: 10, stallFloorMs: 2_000 },
+  heartbeatEveryMs: 150,
+  workerTimeoutMs: 1_500,
+  maxBatch: 1_000,
+};
+
+export const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** One orchestrator on a database: what main.ts builds, with a registry and times of the test's. */
+export async function startEngine(
+  url: string,
+  options: { registry?: WorkflowRegistry; settings?: Partial<EngineSettings>; log?: Log; now?: () => number } = {},
+) {
+  const database = new Database({ url, applicationName: 'orchestrator' });
+  const bus = new PostgresBus({ database });
+  await bus.ensureTopics(topicSpecs());
+  const owner = `orchestrator-${randomUUID()}`;
+  let subscription: PostgresSubscription | null = null;
+  const store = new PostgresOrchestratorStore({
+    database,
+    owner,
+    bus: {
+      fence: () => subscription?.fence() ?? { groupId: '', memberId: '', generation: 0 },
+      encode: (messages) => bus.encode(messages),
+    },
+  });
+  const engine = new Engine(
+    {
+      bus: { subscribe: async (subscribe) => (subscription = await bus.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 })) },
+      store,
+      codec,
+      registry: options.registry ?? registryWithThreeSteps(),
+      clock: { now: options.now ?? Date.now },
+      log: options.log ?? quiet,
+      owner,
+    },
+    { ...FAST, ...options.settings },
+  );
+  await engine.start();
+  const close = async (): Promise<void> => {
+    await engine.stop();
+    await bus.close();
+    await database.close();
+  };
+  return { engine, store, bus, close };
+}
+
+/** A CPU or GPU worker with the given activities. */
+export async function startWorker(
+  url: string,
+  activities: Record<string, Activity['run']>,
+  options: { lane?: 'cpu' | 'gpu'; slots?: number; workerId?: string } = {},
+) {
+  const database = new Database({ url, applicationName: 'worker' });
+  const bus = new PostgresBus({ database });
+  await bus.ensureTopics(topicSpecs());
+  const worker = new Worker({
+    workerId: options.workerId ?? `worker-${randomUUID().slice(0, 8)}`,
+    incarnation: randomUUID(),
+    lane: options.lane ?? 'cpu',
+    slots: options.slots ?? 16,
+    announceEveryMs: 300,
+    bus,
+    codec,
+    activities: Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, { run }])),
+    log: quiet,
+    onBroken: (error) => {
+      throw error;
+    },
+  });
+  await worker.start();
+  const close = async (): Promise<void> => {
+    await worker.stop(2_000);
+    await bus.close();
+    await database.close();
+  };
+  return { worker, bus, close };
+}
+
+/** The command that starts a workflow, as the gateway publishes it. */
+export const startCommand = (workflowId: string, jobType = 'three_steps', input: unknown = { value: 1 }, priority = 1) =>
+  encodeMessage(codec, {
+    topic: 'orchestrator.commands',
+    key: workflowId,
+    type: 'StartWorkflow',
+    payload: {
+      workflowId,
+      jobId: `job-${workflowId}`,
+      project: 'demo',
+      jobType,
+      priority,
+      submittedAtMs: Date.now(),
+      inputJson: JSON.stringify(input),
+    },
+    envelope: { id: `start:${workflowId}`, source: '/test', timeMs: Date.now() },
+  });
+
+export const cancelCommand = (workflowId: string) =>
+  encodeMessage(codec, {
+    topic: 'orchestrator.commands',
+    key: workflowId,
+    type: 'CancelJob',
+    payload: { workflowId, requestedBy: 'test', reason: null },
+    envelope: { id: `cancel:${workflowId}:${randomUUID()}`, source: '/test', timeMs: Date.now() },
+  });
