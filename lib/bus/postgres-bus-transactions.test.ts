@@ -46,6 +46,16 @@ test('publishIn of a transaction that is rolled back publishes nothing and leave
   await subscription.close();
 });
 
+test('publishIn needs no connection besides that of its transaction', async () => {
+  const topic = await newTopic(1);
+  const database = new Database({ url: db.url, applicationName: 'single', maxConnections: 1, connectTimeoutMs: 1_000 });
+  const fresh = new PostgresBus({ database, retentionIntervalMs: 0 });
+  await database.transaction((tx) => fresh.publishIn(tx, [message(topic, 'k', 'v')]));
+  expect(await db.database.query('select from bus_messages where topic = $1', [topic])).toMatchObject({ rowCount: 1 });
+  await fresh.close();
+  await database.close();
+});
+
 test('commitIn is stored with the other writes of its transaction, or not at all', async () => {
   const topic = await newTopic(1);
   await bus.publish([message(topic, 'k', '1'), message(topic, 'k', '2')]);
@@ -149,11 +159,14 @@ test('four producers with rollbacks in between leave no gap, and a reader beside
 test('publishes made at once share statements, keep the order of their calls, and fail alone', async () => {
   const topic = await newTopic(1);
   const large = { ...message(topic, 'k', ''), value: new Uint8Array(2_000_000) };
+  // Has not seen the topic yet: the first call looks it up, the others must not pass it.
+  const fresh = new PostgresBus({ database: db.database, retentionIntervalMs: 0 });
   const results = await Promise.allSettled([
-    ...Array.from({ length: 50 }, (_, i) => bus.publish([message(topic, 'k', `${i}`)])),
-    bus.publish([large]),
-    bus.publish([message(topic, 'k\0', 'NUL')]),
+    ...Array.from({ length: 50 }, (_, i) => fresh.publish([message(topic, 'k', `${i}`)])),
+    fresh.publish([large]),
+    fresh.publish([message(topic, 'k\0', 'NUL')]),
   ]);
+  await fresh.close();
   expect(results.map((r) => r.status).filter((status) => status === 'rejected')).toHaveLength(2);
   const subscription = await subscribe(topic);
   const received = await receive(subscription, 50);
@@ -163,6 +176,18 @@ test('publishes made at once share statements, keep the order of their calls, an
     [topic],
   );
   expect(rows[0]?.count).toBeLessThan(10);
+  await subscription.close();
+});
+
+test('a poll returns 8 MiB and one message per partition at most, however many it may', async () => {
+  const topic = await newTopic(2);
+  const value = new Uint8Array(900_000);
+  for (let i = 0; i < 16; i++) await bus.publish([{ ...message(topic, 'k', '', i % 2), value }]);
+  const subscription = await subscribe(topic);
+  const batch = await subscription.poll({ maxMessages: 1_000, maxWaitMs: 1_000 });
+  expect(batch.length).toBeGreaterThan(2);
+  expect(batch.length * value.length).toBeLessThan(8 * 1_048_576 + 2 * value.length);
+  expect(await receive(subscription, 16 - batch.length)).toHaveLength(16 - batch.length);
   await subscription.close();
 });
 

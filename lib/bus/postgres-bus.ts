@@ -32,6 +32,7 @@ export class PostgresBus implements Bus {
   readonly #subscriptions = new Set<PostgresSubscription>();
   readonly #retentionTimer: NodeJS.Timeout | null;
   #listener: Listener | null = null;
+  #entrance: Promise<unknown> = Promise.resolve();
   #expiring: Promise<unknown> = Promise.resolve();
 
   constructor(options: PostgresBusOptions) {
@@ -52,13 +53,19 @@ export class PostgresBus implements Bus {
    */
   async publish(messages: readonly OutgoingMessage[]): Promise<void> {
     if (messages.length === 0) return;
-    // Refused before the queue, a bad message cannot spoil the statement it would share with others.
-    await this.#queue.add(await this.#prepare(messages));
+    // In turn: looking up a topic for the first time must not let a later call pass. Refused before the queue, a bad message
+    // cannot spoil the statement it would share with others.
+    const queued = this.#entrance.then(async () => {
+      const prepared = await this.#prepare(messages);
+      return { written: this.#queue.add(prepared) };
+    });
+    this.#entrance = queued.catch(() => undefined);
+    await (await queued).written;
   }
 
   /** The same as part of the caller's transaction: the messages appear if and only if that commits. */
   async publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> {
-    if (messages.length > 0) await this.#write(tx, await this.#prepare(messages));
+    if (messages.length > 0) await this.#write(tx, await this.#prepare(messages, tx));
   }
 
   /** The five parameters of `bus_publish`. Throws what `publish` refuses. */
@@ -118,12 +125,14 @@ export class PostgresBus implements Bus {
     if (this.#retentionTimer !== null) clearInterval(this.#retentionTimer);
     await this.#listener?.close();
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#entrance;
     await this.#queue.settled();
     await this.#expiring;
   }
 
-  async #prepare(messages: readonly OutgoingMessage[]): Promise<PreparedMessage[]> {
-    await attempt(() => this.#topics.load(messages.map((message) => message.topic)));
+  async #prepare(messages: readonly OutgoingMessage[], database?: Queryable): Promise<PreparedMessage[]> {
+    const topics = messages.map((message) => message.topic);
+    await attempt(() => this.#topics.load(topics, database));
     return prepareMessages(messages, this.#topics.partitionsOf);
   }
 

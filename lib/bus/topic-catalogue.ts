@@ -30,11 +30,14 @@ export class TopicCatalogue {
     for (const t of topics) this.#partitions.set(t.topic, t.partitions);
   }
 
-  /** Throws `NotFound` for a topic that nobody created. Afterwards `partitionsOf` knows them all. */
-  async load(topics: Iterable<string>): Promise<void> {
+  /**
+   * Throws `NotFound` for a topic that nobody created. Afterwards `partitionsOf` knows them all. Inside a transaction pass its client:
+   * asking the pool for a second connection while holding one is a deadlock when everybody does.
+   */
+  async load(topics: Iterable<string>, database: Queryable = this.#database): Promise<void> {
     const missing = [...new Set(topics)].filter((topic) => !this.#partitions.has(topic));
     if (missing.length === 0) return;
-    const { rows } = await this.#database.query<{ topic: string; partitions: number }>(
+    const { rows } = await database.query<{ topic: string; partitions: number }>(
       'select topic, partitions from bus_topics where topic = any($1)',
       [textArray(missing)],
     );

@@ -63,6 +63,8 @@ const RunTraining = {
     metrics: Type.Record(Type.String(), Type.Number()),
     /** Step of the checkpoint this attempt resumed from, null when it began at 0. */
     resumedFromStep: Type.Union([Type.Integer(), Type.Null()]),
+    /** Newer checkpoints that could not be used, with the reason of each: missing manifest, wrong digest ... */
+    damagedCheckpoints: Type.Array(Type.String()),
   }),
 };
 

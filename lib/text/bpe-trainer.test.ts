@@ -10,7 +10,9 @@ function learn(texts: readonly string[], vocabularySize: number): Merges {
   return trainer.train(vocabularySize);
 }
 
-const texts = fc.array(fc.array(fc.constantFrom('a', 'b', 'c', ' ', 'é'), { maxLength: 40 }).map((all) => all.join('')));
+const texts = fc.array(
+  fc.array(fc.constantFrom('a', 'b', 'c', ' ', 'é'), { maxLength: 40 }).map((all) => all.join('')),
+);
 
 describe('training a tokenizer', () => {
   test('merges the most frequent pair first', () => {

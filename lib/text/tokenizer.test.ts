@@ -25,8 +25,8 @@ const GOLDEN: readonly (readonly [text: string, ids: readonly number[]])[] = [
   [
     'naïve “quotes” 😀 日本語',
     [
-      110, 97, 195, 175, 118, 101, 32, 226, 128, 156, 113, 117, 111, 116, 101, 115, 226, 128, 157, 32, 240, 159, 152, 128,
-      32, 230, 151, 165, 230, 156, 172, 232, 170, 158,
+      110, 97, 195, 175, 118, 101, 32, 226, 128, 156, 113, 117, 111, 116, 101, 115, 226, 128, 157, 32, 240, 159, 152,
+      128, 32, 230, 151, 165, 230, 156, 172, 232, 170, 158,
     ],
   ],
   ['a\u0085b \ufeffc', [97, 194, 133, 98, 32, 239, 187, 191, 99]],
@@ -36,7 +36,7 @@ const GOLDEN: readonly (readonly [text: string, ids: readonly number[]])[] = [
 ];
 
 const anyString = fc.oneof(
-  fc.string({ unit: 'binary' }),
+  fc.array(fc.integer({ min: 0, max: 0x10ffff })).map((points) => String.fromCodePoint(...points)),
   fc.string({ unit: 'grapheme' }),
   fc.array(fc.constantFrom(...SAMPLE.split(' '), ' ', '\n', "'ll", '😀')).map((words) => words.join(' ')),
   // Any UTF-16 units, lone surrogates among them.
@@ -125,7 +125,7 @@ describe('a tokenizer.json', () => {
     ['without end of text', (d) => ({ ...d, added_tokens: [] })],
     ['with a hole in its ids', (d) => withVocabulary(d, { zz: 5_000 })],
     ['with an id that is not a small number', (d) => withVocabulary(d, { zz: 65_536 })],
-    ['with a token that is not bytes', (d) => withVocabulary(d, { '日': 302 })],
+    ['with a token that is not bytes', (d) => withVocabulary(d, { 日: 302 })],
     ['without one of the bytes', (d) => withVocabulary(d, { a: undefined })],
     ['with a merge of unknown tokens', (d) => ({ ...d, model: { ...(d['model'] as object), merges: [['q', 'z']] } })],
     ['with a merge of three', (d) => ({ ...d, model: { ...(d['model'] as object), merges: ['a b c'] } })],
@@ -148,7 +148,10 @@ function withVocabulary(document: Record<string, unknown>, change: Record<string
   return { ...document, model: { ...model, vocab: { ...model.vocab, ...change } } };
 }
 
-function slowMerge(letters: readonly string[], { vocab, merges }: { vocab: Record<string, number>; merges: [string, string][] }) {
+function slowMerge(
+  letters: readonly string[],
+  { vocab, merges }: { vocab: Record<string, number>; merges: [string, string][] },
+) {
   let symbols = [...letters];
   for (;;) {
     const rankOf = (i: number): number => {

@@ -41,7 +41,7 @@ export function clozeItems(
   const spans = documents.map(choiceSpans);
   const items: ClozeItem[] = [];
   const windows = shuffled(
-    documents.flatMap((words, document) => contextWindows(words).map((window) => ({ document, ...window }))),
+    documents.flatMap((words, document) => contextWindows(words, tokenizer).map((window) => ({ document, ...window }))),
     random,
   );
   for (const { document, context, truth } of windows) {
@@ -69,7 +69,7 @@ const tokenWords = (text: string, tokenizer: Tokenizer): TokenWord[] =>
   splitWords(text).map((word) => ({ text: word, tokens: tokenizer.encode(word).length }));
 
 /** Non-overlapping stretches of at most `CONTEXT_TOKENS` tokens followed by exactly `CHOICE_TOKENS`. */
-function contextWindows(words: readonly TokenWord[]): { context: string; truth: string }[] {
+function contextWindows(words: readonly TokenWord[], tokenizer: Tokenizer): { context: string; truth: string }[] {
   const windows: { context: string; truth: string }[] = [];
   for (let start = 0; start < words.length; ) {
     let end = start;
@@ -80,7 +80,9 @@ function contextWindows(words: readonly TokenWord[]): { context: string; truth: 
     const truth = choiceAt(words, end);
     const context = textOf(words.slice(start, end)).trimStart();
     // A context that begins with a comma or a line end would only look odd to a reader.
-    if (truth === null || context.endsWith('\n') || !/^ ?\p{L}/u.test(words[start]?.text ?? '')) {
+    const fits =
+      /^\p{L}/u.test(context) && !context.endsWith('\n') && tokenizer.encode(context).length <= CONTEXT_TOKENS;
+    if (truth === null || !fits) {
       start += 1;
       continue;
     }

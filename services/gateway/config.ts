@@ -15,7 +15,8 @@ export const GatewayConfig = Type.Object({
   ADMIN_KEY_FILE: Type.Optional(
     Type.String({
       minLength: 1,
-      description: "the platform admin's key: adopted when it holds one, else written; default: admin.key in TRAINYARD_HOME",
+      description:
+        "the platform admin's key: adopted when it holds one, else written; default: admin.key in TRAINYARD_HOME",
     }),
   ),
   DATABASE_CONNECTIONS: Type.Integer({

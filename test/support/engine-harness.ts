@@ -45,7 +45,9 @@ export async function startEngine(
   });
   const engine = new Engine(
     {
-      bus: { subscribe: async (subscribe) => (subscription = await bus.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 })) },
+      bus: {
+        subscribe: async (subscribe) => (subscription = await bus.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 })),
+      },
       store,
       codec,
       registry: options.registry ?? registryWithThreeSteps(),
@@ -97,7 +99,12 @@ export async function startWorker(
 }
 
 /** The command that starts a workflow, as the gateway publishes it. */
-export const startCommand = (workflowId: string, jobType = 'three_steps', input: unknown = { value: 1 }, priority = 1) =>
+export const startCommand = (
+  workflowId: string,
+  jobType = 'three_steps',
+  input: unknown = { value: 1 },
+  priority = 1,
+) =>
   encodeMessage(codec, {
     topic: 'orchestrator.commands',
     key: workflowId,

@@ -7,7 +7,12 @@ const step = (name: string): ActivityName => name as ActivityName;
 /** A flow of three trivial CPU-lane activities, for engine tests and benchmarks; never part of the shipped registry. */
 export const threeSteps = workflow<{ value: number }>('three_steps@1', ({ runs, ends }) => {
   const one = (name: string, onDone: string) =>
-    runs(step(name), { lane: 'cpu', startToClose: '1m', input: ({ input }) => ({ value: input?.value }) as never, onDone });
+    runs(step(name), {
+      lane: 'cpu',
+      startToClose: '1m',
+      input: ({ input }) => ({ value: input?.value }) as never,
+      onDone,
+    });
   return {
     initial: 'first',
     states: {

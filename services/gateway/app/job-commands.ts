@@ -17,7 +17,12 @@ export async function findJob(gateway: Gateway, id: string, project: string | nu
  */
 export async function cancelJob(
   gateway: Gateway,
-  request: { readonly id: string; readonly project: string | null; readonly by: string; readonly reason: string | null },
+  request: {
+    readonly id: string;
+    readonly project: string | null;
+    readonly by: string;
+    readonly reason: string | null;
+  },
 ): Promise<JobRow> {
   const job = await findJob(gateway, request.id, request.project);
   const { workflowId } = job;

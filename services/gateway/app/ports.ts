@@ -79,8 +79,14 @@ export interface JobStore {
   /** `project` null = in any. Deleted jobs are not found. */
   find(id: string, project: string | null): Promise<JobRow | null>;
   /** Publishes if the job is not final at that moment; the answer is the job as it was then. */
-  publishUnlessFinal(id: string, messages: readonly OutgoingMessage[]): Promise<{ job: JobRow; published: boolean } | null>;
-  change(id: string, change: { labels?: Readonly<Record<string, string>>; description?: string }): Promise<JobRow | null>;
+  publishUnlessFinal(
+    id: string,
+    messages: readonly OutgoingMessage[],
+  ): Promise<{ job: JobRow; published: boolean } | null>;
+  change(
+    id: string,
+    change: { labels?: Readonly<Record<string, string>>; description?: string },
+  ): Promise<JobRow | null>;
   /** Hides a final job; null when it is not final (any more). */
   hide(id: string): Promise<JobRow | null>;
 }
@@ -88,7 +94,9 @@ export interface JobStore {
 export interface DatasetStore {
   projectExists(project: string): Promise<boolean>;
   /** A new version with the next number, or the one that has the same bytes and format already. */
-  addVersion(version: Omit<DatasetVersion, 'version' | 'createdAt'>): Promise<{ row: DatasetVersion; created: boolean }>;
+  addVersion(
+    version: Omit<DatasetVersion, 'version' | 'createdAt'>,
+  ): Promise<{ row: DatasetVersion; created: boolean }>;
 }
 
 export interface KeyRecord {

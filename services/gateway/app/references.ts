@@ -56,7 +56,10 @@ function baseFinding(version: ModelVersion): BaseFinding {
   const manifestKey = tags['adapterOfManifestKey'];
   const digest = tags['adapterOfDigest'];
   if (manifestKey === undefined || digest === undefined)
-    return { kind: 'unusable', reason: `${version.name}/${version.version} is an adapter without a record of its base` };
+    return {
+      kind: 'unusable',
+      reason: `${version.name}/${version.version} is an adapter without a record of its base`,
+    };
   return { kind: 'model', model: { ...name, weights: { manifestKey, digest }, adapter: own }, architecture };
 }
 

@@ -100,7 +100,10 @@ async function existing(
   requestDigest: string,
 ): Promise<SubmitResult> {
   if (found === null)
-    throw new TrainyardError('IdempotencyConflict', 'the idempotency key makes a workflow id that is taken; use another');
+    throw new TrainyardError(
+      'IdempotencyConflict',
+      'the idempotency key makes a workflow id that is taken; use another',
+    );
   if (found.deleted || found.requestDigest !== requestDigest) {
     const what = found.deleted ? 'for a job that was deleted' : 'with another body';
     throw new TrainyardError('IdempotencyConflict', `the idempotency key was used before ${what}`, {
@@ -120,7 +123,10 @@ function refuseOverBudget(budget: Budget, gpuSecondsEstimate: number): void {
   });
 }
 
-const sha256 = (value: unknown): string => createHash('sha256').update(canonicalJson(value as Json)).digest('hex');
+const sha256 = (value: unknown): string =>
+  createHash('sha256')
+    .update(canonicalJson(value as Json))
+    .digest('hex');
 
 /** What makes two requests the same: everything but where it came from. */
 const digestOf = ({ type, priority, spec, labels, description }: Submission): string =>
@@ -170,7 +176,8 @@ function machineInput(
     project: job.project,
     spec,
     dataset: dataset.dataset,
-    base: 'config' in spec.base || base.kind === 'config' ? configBase(spec.base) : { kind: 'model', model: base.model },
+    base:
+      'config' in spec.base || base.kind === 'config' ? configBase(spec.base) : { kind: 'model', model: base.model },
     configDigest: sha256(spec),
     codeCommit: gateway.codeCommit,
   };

@@ -78,14 +78,25 @@ function walkLeaf(schema: Shape, value: unknown, pointer: string, errors: FieldE
   for (const error of Value.Errors(schema as TSchema, value)) {
     if (schema.const !== undefined) report(errors, pointer, `must be ${JSON.stringify(schema.const)}`);
     else if (error.keyword === 'pattern') report(errors, pointer, `must match ${schema.pattern}`);
-    else report(errors, pointer, error.message.replace(/^must be (?=integer)/, 'must be an ').replace(/^must be (?=string|number|boolean)/, 'must be a '));
+    else
+      report(
+        errors,
+        pointer,
+        error.message
+          .replace(/^must be (?=integer)/, 'must be an ')
+          .replace(/^must be (?=string|number|boolean)/, 'must be a '),
+      );
   }
 }
 
 function walkUnion(branches: readonly Shape[], value: unknown, pointer: string, errors: FieldError[]): void {
   if (branches.some((branch) => Value.Check(branch as TSchema, value))) return;
   if (branches.every((branch) => branch.const !== undefined))
-    return report(errors, pointer, `must be one of ${branches.map((branch) => JSON.stringify(branch.const)).join(', ')}`);
+    return report(
+      errors,
+      pointer,
+      `must be one of ${branches.map((branch) => JSON.stringify(branch.const)).join(', ')}`,
+    );
   const objects = branches.filter((branch) => branch.type === 'object');
   if (objects.length === branches.length) return walkObjectUnion(objects, value, pointer, errors);
   const sameType = branches.filter((branch) => branch.const === undefined && typeFits(branch, value));
@@ -104,7 +115,11 @@ function walkObjectUnion(branches: readonly Shape[], value: unknown, pointer: st
     const meant = branches.find((branch) => branch.properties?.[tag]?.const === value[tag]);
     if (meant !== undefined) return walk(meant, value, pointer, errors);
     const allowed = branches.map((branch) => JSON.stringify(branch.properties?.[tag]?.const)).join(', ');
-    return report(errors, below(pointer, tag), `${value[tag] === undefined ? 'is required and ' : ''}must be one of ${allowed}`);
+    return report(
+      errors,
+      below(pointer, tag),
+      `${value[tag] === undefined ? 'is required and ' : ''}must be one of ${allowed}`,
+    );
   }
   // 2. The branch whose own members the value has.
   const scores = branches.map((branch) => Object.keys(branch.properties ?? {}).filter((name) => name in value).length);

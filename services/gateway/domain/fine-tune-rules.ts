@@ -79,7 +79,10 @@ function checkMethod(spec: FineTuneSpec, base: BaseFinding): FieldError[] {
     return [at('/spec/method', `${spec.method} trains an adapter of a model: it needs base.model, not base.config`)];
   if (base.kind === 'model' && base.model.adapter !== undefined)
     return [
-      at('/spec/base/model', `is an adapter, and ${spec.method} would put an adapter on it: use method full, or its base`),
+      at(
+        '/spec/base/model',
+        `is an adapter, and ${spec.method} would put an adapter on it: use method full, or its base`,
+      ),
     ];
   return [];
 }
@@ -94,9 +97,7 @@ function checkSizes(spec: FineTuneSpec, shape: Architecture | null): FieldError[
     );
   // Of every layer that can be adapted (c_attn d x 3d, c_proj d x d and 4d x d, c_fc d x 4d) the narrower side is d.
   if (spec.lora !== undefined && spec.lora.r > shape.embeddingSize)
-    errors.push(
-      at('/spec/lora/r', `must be at most the narrower side of every target layer (${shape.embeddingSize})`),
-    );
+    errors.push(at('/spec/lora/r', `must be at most the narrower side of every target layer (${shape.embeddingSize})`));
   return errors;
 }
 
@@ -126,9 +127,7 @@ function checkEvaluation(spec: FineTuneSpec): FieldError[] {
   policy.forEach((threshold, index) => {
     const pointer = `/spec/evaluation/policy/${index}`;
     if (!metrics.includes(threshold.metric))
-      errors.push(
-        at(`${pointer}/metric`, `is not produced by the chosen suites; they produce ${metrics.join(', ')}`),
-      );
+      errors.push(at(`${pointer}/metric`, `is not produced by the chosen suites; they produce ${metrics.join(', ')}`));
     if (threshold.relativeTo === 'base' && 'config' in spec.base)
       errors.push(at(`${pointer}/relativeTo`, 'needs a base model; a random start has no value to compare with'));
   });

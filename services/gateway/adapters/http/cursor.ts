@@ -24,10 +24,11 @@ export const textPosition = (value: unknown): string | null => (typeof value ===
 export const integerPosition = (value: unknown): number | null =>
   Number.isInteger(value) && Math.abs(value as number) < 2 ** 31 ? (value as number) : null;
 
-/** `Date.parse` reads what PostgreSQL prints once the offset has minutes. */
 export const jobPosition = (value: unknown): readonly [string, string] | null => {
   if (!Array.isArray(value) || value.length !== 2) return null;
   const [at, id] = value as unknown[];
   if (typeof at !== 'string' || typeof id !== 'string') return null;
-  return /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at) ? [at, id] : null;
+  // As PostgreSQL prints it; `Date.parse` reads that once there is a T and the offset has minutes.
+  if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at)) return null;
+  return Number.isNaN(Date.parse(at.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'))) ? null : [at, id];
 };

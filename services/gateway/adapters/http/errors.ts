@@ -47,6 +47,9 @@ function operatingFailure(error: unknown): TrainyardError {
   if (ours !== undefined && detail !== undefined) return new TrainyardError(ours, detail, { cause: error });
   if (databaseIsAway(error))
     return new TrainyardError('ServiceUnavailable', 'the database cannot be reached', { cause: error });
+  // Class 22, data exception: a NUL or a lone surrogate in a text, which JSON can carry and PostgreSQL cannot.
+  if (sqlState(error)?.startsWith('22'))
+    return new TrainyardError('ValidationFailed', 'a text holds a character that cannot be stored', { cause: error });
   return new TrainyardError('Internal', 'internal error', { cause: error });
 }
 

@@ -267,9 +267,7 @@ export const COMPONENTS = {
   Artifacts,
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
-  ModelPage: page(
-    Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() }),
-  ),
+  ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
   DatasetVersion,
   DatasetVersionPage: page(DatasetVersion),
   Project,

@@ -6,7 +6,12 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import { explain } from '../../domain/field-errors.ts';
 
 /** First segment of the pointers of a part of the request; a pointer into the body has none. */
-const PREFIX: Readonly<Record<string, string>> = { body: '', querystring: '/query', params: '/path', headers: '/headers' };
+const PREFIX: Readonly<Record<string, string>> = {
+  body: '',
+  querystring: '/query',
+  params: '/path',
+  headers: '/headers',
+};
 
 interface Member {
   readonly type?: string;

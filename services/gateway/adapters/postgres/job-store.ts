@@ -61,7 +61,10 @@ export class PostgresJobStore implements JobStore {
       if (error.reason === 'overBudget') return { kind: 'overBudget', budget: await this.#budget(job.project) };
     }
     const { rows } = await this.#database.query<JobRecord>(
-      { name: 'gateway_job_by_key', text: `select ${JOB_COLUMNS} from jobs where project = $1 and idempotency_key = $2` },
+      {
+        name: 'gateway_job_by_key',
+        text: `select ${JOB_COLUMNS} from jobs where project = $1 and idempotency_key = $2`,
+      },
       [job.project, job.idempotencyKey],
     );
     const [row] = rows;

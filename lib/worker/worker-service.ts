@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { Gauge } from 'prom-client';
+import { type Static, Type } from 'typebox';
+import { openBus } from '#lib/bus/open.ts';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import { openModelRegistry } from '#lib/model-registry/open.ts';
+import type { ModelRegistry } from '#lib/model-registry/port.ts';
+import { openObjectStore } from '#lib/object-store/open.ts';
+import type { ObjectStore } from '#lib/object-store/port.ts';
+import { Database } from '#lib/postgres/database.ts';
+import { migrate } from '#lib/postgres/migrate.ts';
+import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
+import type { ServiceContext } from '#lib/service/lifecycle.ts';
+import type { Activity } from './activity.ts';
+import { Worker } from './worker.ts';
+
+/** What every worker reads from its environment. */
+export const WORKER_VARIABLES = {
+  ...SERVICE_VARIABLES,
+  DATABASE_URL: VARIABLES.DATABASE_URL,
+  BUS_URL: VARIABLES.BUS_URL,
+  OBJECT_STORE_URL: VARIABLES.OBJECT_STORE_URL,
+  MODEL_REGISTRY_URL: VARIABLES.MODEL_REGISTRY_URL,
+  WORKSPACE_DIR: VARIABLES.WORKSPACE_DIR,
+  WORKER_ID: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$', description: 'name of this worker, stable over restarts; default: lane and host' })),
+  ANNOUNCE_EVERY_MS: Type.Integer({ minimum: 50, maximum: 600_000, default: 5_000, description: 'how often capacity is announced' }),
+  WORKSPACE_MARGIN_BYTES: Type.Integer({
+    minimum: 0,
+    default: 268_435_456,
+    description: 'bytes that must stay free in the workspace besides the files of a job',
+  }),
+} as const;
+
+const WorkerConfig = Type.Object(WORKER_VARIABLES);
+export type WorkerConfig = Static<typeof WorkerConfig>;
+
+/** What activities work with. */
+export interface WorkerPlatform {
+  readonly store: ObjectStore;
+  readonly registry: ModelRegistry;
+  /** Root of all workspaces of this node. */
+  readonly workspaceDir: string;
+  readonly workspaceMarginBytes: number;
+  readonly log: ServiceContext<WorkerConfig>['logger'];
+}
+
+/** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. */
+export async function startWorkerService(
+  service: ServiceContext<WorkerConfig>,
+  lane: {
+    readonly lane: 'cpu' | 'gpu';
+    readonly slots: number;
+    readonly devices?: () => Promise<unknown>;
+    readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
+  },
+): Promise<void> {
+  const { config, logger, readiness } = service;
+  const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
+  service.onStop('database', () => database.close());
+  readiness.add('database', () => database.check());
+  await migrate(database);
+  const bus = openBus(config.BUS_URL, { database });
+  service.onStop('bus', () => bus.close());
+  await bus.ensureTopics(topicSpecs());
+  const store = openObjectStore(config.OBJECT_STORE_URL);
+  readiness.add('object store', () => store.check());
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  readiness.add('model registry', () => registry.check());
+  await mkdir(config.WORKSPACE_DIR, { recursive: true });
+
+  const worker = new Worker({
+    workerId: config.WORKER_ID ?? `${lane.lane}-${hostname()}`,
+    incarnation: randomUUID(),
+    lane: lane.lane,
+    slots: lane.slots,
+    announceEveryMs: config.ANNOUNCE_EVERY_MS,
+    bus,
+    codec: singleObjectCodec(),
+    ...(lane.devices === undefined ? {} : { devices: lane.devices }),
+    activities: lane.activities({
+      store,
+      registry,
+      workspaceDir: config.WORKSPACE_DIR,
+      workspaceMarginBytes: config.WORKSPACE_MARGIN_BYTES,
+      log: logger,
+    }),
+    log: logger,
+    onBroken: (error) => service.fail(error),
+  });
+  await worker.start();
+  service.onStop('worker', () => worker.stop(config.STOP_TIMEOUT_MS * ATTEMPTS_SHARE_OF_STOP));
+  new Gauge({
+    name: 'trainyard_running_attempts',
+    help: 'Attempts this worker runs now',
+    registers: [service.metrics],
+    collect() {
+      this.set(worker.running);
+    },
+  });
+}
+
+/** The rest of the stop's time is for publishing the last events and leaving the groups. */
+const ATTEMPTS_SHARE_OF_STOP = 0.75;

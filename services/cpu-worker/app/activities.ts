@@ -1,0 +1,29 @@
+import { ACTIVITIES, type ActivityInput, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
+import type { Activity, ActivityContext } from '#lib/worker/activity.ts';
+import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+import { prepareWorkspace } from './prepare-workspace.ts';
+import { preprocessData } from './preprocess-data.ts';
+import { registerModel } from './register-model.ts';
+import { uploadArtifacts } from './upload-artifacts.ts';
+import { validateDataset } from './validate-dataset.ts';
+
+/** The activities of the CPU lane. Each is idempotent: any epoch may run again after any other. */
+export function cpuActivities(platform: WorkerPlatform): Record<string, Activity> {
+  return {
+    validate_dataset: activity('validate_dataset', validateDataset),
+    preprocess_data: activity('preprocess_data', preprocessData),
+    prepare_workspace: activity('prepare_workspace', prepareWorkspace),
+    upload_artifacts: activity('upload_artifacts', uploadArtifacts),
+    register_model: activity('register_model', registerModel),
+  };
+
+  function activity<A extends ActivityName>(
+    name: A,
+    run: (platform: WorkerPlatform, context: ActivityContext<ActivityInput<A>>) => Promise<ActivityOutput<A>>,
+  ): Activity {
+    return {
+      input: ACTIVITIES[name].input,
+      run: (context) => run(platform, context as ActivityContext<ActivityInput<A>>),
+    };
+  }
+}

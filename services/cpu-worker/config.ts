@@ -1,0 +1,8 @@
+import { Type } from 'typebox';
+import { WORKER_VARIABLES } from '#lib/worker/worker-service.ts';
+
+/** What the CPU worker reads from its environment. */
+export const CpuWorkerConfig = Type.Object({
+  ...WORKER_VARIABLES,
+  CPU_SLOTS: Type.Integer({ minimum: 1, maximum: 256, default: 2, description: 'activities at once' }),
+});

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import { acceptObservation, MAX_CLOCK_SKEW_MS } from './observation.ts';
+
+const good = {
+  observationId: 'o1',
+  project: 'demo',
+  model: 'm',
+  modelVersion: 1,
+  observedAtMs: 1_000,
+  featuresJson: '{"length":3}',
+  prediction: 'yes',
+  score: null,
+  label: null,
+};
+
+describe('acceptObservation', () => {
+  it('accepts a complete observation, however old', () => {
+    expect(acceptObservation({ ...good, observedAtMs: 0 }, 1e12)).toMatchObject({ ok: true });
+  });
+  it.each([
+    ['observationId', { observationId: '' }],
+    ['modelVersion', { modelVersion: 0 }],
+    ['observedAtMs', { observedAtMs: 1_000 + MAX_CLOCK_SKEW_MS + 1 }],
+    ['score', { score: Number.NaN }],
+    ['featuresJson', { featuresJson: '[1]' }],
+    ['featuresJson', { featuresJson: '{' }],
+  ])('refuses a wrong %s by name', (field, change) => {
+    expect(acceptObservation({ ...good, ...change }, 1_000)).toEqual({ ok: false, reason: expect.stringContaining(field) });
+  });
+});

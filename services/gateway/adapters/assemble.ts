@@ -1,0 +1,56 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import type { ModelRegistry } from '#lib/model-registry/port.ts';
+import type { ObjectStore } from '#lib/object-store/port.ts';
+import type { Database, Queryable } from '#lib/postgres/database.ts';
+import type { Logger } from '#lib/service/logger.ts';
+import type { Registry } from '#lib/service/metrics.ts';
+import type { Readiness } from '#lib/service/readiness.ts';
+import { Authenticator } from '../app/api-keys.ts';
+import type { SlotSpeed } from '../domain/estimate.ts';
+import type { HttpLimits, HttpServices } from './http/app-types.ts';
+import { EventTail } from './http/event-tail.ts';
+import { httpMetrics } from './http/http-metrics.ts';
+import { PostgresDatasetStore } from './postgres/dataset-store.ts';
+import { tailEvents } from './postgres/event-queries.ts';
+import { PostgresJobStore } from './postgres/job-store.ts';
+import { PostgresKeyStore } from './postgres/key-store.ts';
+
+/** Puts the gateway together over what `main.ts` (or a test) has opened. Opens nothing itself. */
+export function assembleGateway(parts: {
+  readonly database: Database;
+  readonly bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
+  readonly registry: ModelRegistry;
+  readonly objects: ObjectStore;
+  readonly codeCommit: string;
+  readonly slotSpeed: SlotSpeed;
+  readonly limits: HttpLimits;
+  readonly readiness: Readiness;
+  readonly metrics: Registry;
+  readonly logger: Logger;
+}): HttpServices {
+  const { database, bus, registry, objects, codeCommit, slotSpeed, limits, readiness, metrics, logger } = parts;
+  const now = (): number => Date.now();
+  const keys = new PostgresKeyStore(database);
+  return {
+    gateway: {
+      jobs: new PostgresJobStore(database, bus),
+      datasets: new PostgresDatasetStore(database),
+      registry,
+      objects,
+      codec: singleObjectCodec(),
+      codeCommit,
+      slotSpeed,
+      now,
+    },
+    database,
+    keys,
+    authenticator: new Authenticator(keys, now),
+    readiness,
+    metrics,
+    httpMetrics: httpMetrics(metrics),
+    tail: new EventTail((streams, limit) => tailEvents(database, streams, limit), logger),
+    limits,
+    logger,
+  };
+}

@@ -1,0 +1,36 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { App } from './app-types.ts';
+import { COMPONENTS } from './schemas.ts';
+
+/** OpenAPI 3.1 at `/openapi.json`, made from the schemas that check the requests, and a page to read it at `/docs`. */
+export async function describeApi(app: App, version: string): Promise<void> {
+  for (const [name, schema] of Object.entries(COMPONENTS)) app.addSchema({ $id: name, ...schema });
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Trainyard',
+        version,
+        description: 'Model-training jobs on CPU and GPU lanes. Errors are problem documents (RFC 9457).',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      tags: [
+        { name: 'jobs', description: 'Submit, watch and stop jobs' },
+        { name: 'datasets', description: 'Named, versioned and digested training data' },
+        { name: 'models', description: 'Registered model versions' },
+        { name: 'lanes', description: 'Slots, queues and workers' },
+        { name: 'projects', description: 'Tenants, their budgets and keys' },
+        { name: 'operations', description: 'Probes and metrics' },
+      ],
+      components: {
+        securitySchemes: { apiKey: { type: 'http', scheme: 'bearer', description: 'An API key: `ty_...`' } },
+      },
+      security: [{ apiKey: [] }],
+    },
+    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json['$id'] ?? `schema-${index}`) },
+  });
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, logLevel: 'warn' });
+}

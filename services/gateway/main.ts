@@ -1,0 +1,67 @@
+import { openBus } from '#lib/bus/open.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import { openModelRegistry } from '#lib/model-registry/open.ts';
+import { openObjectStore } from '#lib/object-store/open.ts';
+import { Database } from '#lib/postgres/database.ts';
+import { migrate } from '#lib/postgres/migrate.ts';
+import { codeCommit } from '#lib/service/code-commit.ts';
+import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { adminKeyFile } from './adapters/admin-key-file.ts';
+import { assembleGateway } from './adapters/assemble.ts';
+import { buildServer } from './adapters/http/server.ts';
+import { ensureAdminKey } from './app/api-keys.ts';
+import { adminKeyPath, GatewayConfig } from './config.ts';
+
+await runService({ name: 'gateway', config: GatewayConfig, environment: process.env, start });
+
+async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
+  const { config, logger, readiness, metrics } = service;
+
+  // 1. What stands behind it.
+  const database = new Database({
+    url: config.DATABASE_URL,
+    applicationName: 'gateway',
+    maxConnections: config.DATABASE_CONNECTIONS,
+  });
+  service.onStop('database', () => database.close());
+  await migrate(database);
+  const bus = openBus(config.BUS_URL, { database });
+  service.onStop('bus', () => bus.close());
+  await bus.ensureTopics(topicSpecs());
+  const objects = openObjectStore(config.OBJECT_STORE_URL);
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  readiness.add('database', () => database.check());
+  readiness.add('bus', () => bus.check());
+  readiness.add('objectStore', () => objects.check());
+  readiness.add('modelRegistry', () => registry.check());
+
+  // 2. The gateway itself.
+  const services = assembleGateway({
+    database,
+    bus,
+    registry,
+    objects,
+    codeCommit: await codeCommit(config.CODE_COMMIT),
+    slotSpeed: { gflops: config.GPU_SLOT_GFLOPS },
+    limits: {
+      requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
+      requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+      uploadTimeoutMs: config.UPLOAD_TIMEOUT_MS,
+      datasetMaxBytes: config.DATASET_MAX_BYTES,
+      heartbeatMs: 15_000,
+    },
+    readiness,
+    metrics,
+    logger,
+  });
+  const keyFile = adminKeyPath(config);
+  if (await ensureAdminKey(services.keys, adminKeyFile(keyFile), Date.now()))
+    logger.info({ file: keyFile }, 'platform admin key stored');
+
+  // 3. The door, opened last. Event streams end first, or the server would wait for them.
+  const server = await buildServer(services);
+  service.onStop('http server', () => server.close());
+  service.onStop('event streams', () => services.tail.close());
+  const address = await server.listen({ host: config.HOST, port: config.GATEWAY_PORT });
+  logger.info({ address }, 'gateway listens');
+}

@@ -1,0 +1,65 @@
+import { rm } from 'node:fs/promises';
+import { messageOf } from '#lib/kernel/errors.ts';
+import { pruneCheckpoints, saveCheckpoint } from '#lib/object-store/checkpoint-store.ts';
+import type { ActivityContext } from '#lib/worker/activity.ts';
+import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+
+interface LocalCheckpoint {
+  readonly step: number;
+  readonly dir: string;
+}
+
+/**
+ * Stores checkpoints while training goes on: one upload at a time, one more waiting. When a newer one comes, the waiting one is
+ * dropped: training never waits for the store, and a checkpoint that is already old is the one to lose.
+ */
+export class CheckpointUploads {
+  readonly #platform: WorkerPlatform;
+  readonly #context: ActivityContext;
+  #waiting: LocalCheckpoint | null = null;
+  #uploading: Promise<void> | null = null;
+
+  constructor(platform: WorkerPlatform, context: ActivityContext) {
+    this.#platform = platform;
+    this.#context = context;
+  }
+
+  add(checkpoint: LocalCheckpoint): void {
+    const dropped = this.#waiting;
+    this.#waiting = checkpoint;
+    if (dropped !== null) void rm(dropped.dir, { recursive: true, force: true });
+    this.#uploading ??= this.#run();
+  }
+
+  /** Resolves when everything handed in is stored or was given up. */
+  async settled(): Promise<void> {
+    while (this.#uploading !== null) await this.#uploading;
+  }
+
+  async #run(): Promise<void> {
+    for (let next = this.#take(); next !== null; next = this.#take()) {
+      try {
+        await this.#store(next);
+      } catch (error) {
+        // The newer one will be tried; until then a restart goes further back.
+        this.#platform.log.warn({ step: next.step, reason: messageOf(error) }, 'checkpoint not stored');
+      }
+    }
+    this.#uploading = null;
+  }
+
+  #take(): LocalCheckpoint | null {
+    const next = this.#waiting;
+    this.#waiting = null;
+    return next;
+  }
+
+  async #store({ step, dir }: LocalCheckpoint): Promise<void> {
+    const { jobId, activityId, epoch } = this.#context;
+    const owner = { jobId, activity: activityId };
+    const { manifestKey, digest } = await saveCheckpoint(this.#platform.store, { ...owner, epoch, step, folder: dir });
+    this.#context.checkpointSaved({ step, manifestKey, digest });
+    await rm(dir, { recursive: true, force: true });
+    await pruneCheckpoints(this.#platform.store, owner);
+  }
+}
