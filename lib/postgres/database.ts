@@ -1,8 +1,8 @@
-import pg from 'pg';
+import { Client, escapeIdentifier, Pool, type PoolClient, TypeOverrides } from 'pg';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 
 // int8 as number: counts, offsets and epoch milliseconds all stay below 2^53.
-const parsers = new pg.TypeOverrides();
+const parsers = new TypeOverrides();
 parsers.setTypeParser(20, (text: string) => Number(text));
 
 export type QueryResult<Row> = { readonly rows: Row[]; readonly rowCount: number };
@@ -33,18 +33,19 @@ export interface DatabaseOptions {
 
 /** A pool of connections with transactions. Errors keep PostgreSQL's SQLSTATE in `code`. */
 export class Database implements Queryable {
-  readonly #pool: pg.Pool;
+  readonly #pool: Pool;
   readonly #options: DatabaseOptions;
 
   constructor(options: DatabaseOptions) {
     this.#options = options;
-    this.#pool = new pg.Pool({
+    this.#pool = new Pool({
       connectionString: options.url,
       application_name: options.applicationName,
       max: options.maxConnections ?? 4,
       connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
       // Generic plans and no JIT: statements are small, frequent and planned once (docs/decisions/0002).
-      options: '-c plan_cache_mode=force_generic_plan -c jit=off',
+      // A process frozen inside a transaction would hold the bus's heads: the server ends it.
+      options: '-c plan_cache_mode=force_generic_plan -c jit=off -c idle_in_transaction_session_timeout=10s',
       types: parsers,
     });
     // An idle connection that breaks is replaced by the pool at the next use; without a listener the process would crash.
@@ -94,7 +95,7 @@ export class Database implements Queryable {
 }
 
 async function run<Row>(
-  target: pg.Pool | pg.PoolClient,
+  target: Pool | PoolClient,
   statement: string | NamedStatement,
   values: readonly unknown[],
 ): Promise<QueryResult<Row>> {
@@ -109,7 +110,7 @@ class Listener {
   readonly #options: DatabaseOptions;
   readonly #channels: readonly string[];
   readonly #onNotify: (channel: string, payload: string) => void;
-  #client: pg.Client | null = null;
+  #client: Client | null = null;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -125,7 +126,7 @@ class Listener {
   }
 
   async #connect(): Promise<void> {
-    const client = new pg.Client({
+    const client = new Client({
       connectionString: this.#options.url,
       application_name: `${this.#options.applicationName}:listen`,
       connectionTimeoutMillis: this.#options.connectTimeoutMs ?? 5_000,
@@ -143,7 +144,7 @@ class Listener {
     client.on('notification', (message) => this.#onNotify(message.channel, message.payload ?? ''));
     try {
       await client.connect();
-      for (const channel of this.#channels) await client.query(`listen ${pg.escapeIdentifier(channel)}`);
+      for (const channel of this.#channels) await client.query(`listen ${escapeIdentifier(channel)}`);
       for (const channel of this.#channels) this.#onNotify(channel, '');
     } catch {
       retry();

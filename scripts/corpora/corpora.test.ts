@@ -35,7 +35,8 @@ describe.each([
   ['moby-dick', moby],
 ])('the cloze items of %s', (name, split) => {
   const { format, items } = cloze(name);
-  const trainText = split.train.join('\n\n');
+  // Bytes, because searching them is faster than searching a string.
+  const trainText = Buffer.from(split.train.join('\n\n'));
   const heldOut = split.validation.join('\n\n');
 
   test('are 150 or more, each with four different choices and one answer among them', () => {
@@ -50,7 +51,7 @@ describe.each([
   test('come from the validation split and never occur in the train split', () => {
     for (const { context, choices, answer } of items) {
       expect(heldOut.includes(`${context}${choices[answer]}`)).toBe(true);
-      for (const text of [context, ...choices]) expect(trainText.includes(text), text).toBe(false);
+      expect([context, ...choices].filter((text) => trainText.includes(text))).toEqual([]);
     }
   });
 

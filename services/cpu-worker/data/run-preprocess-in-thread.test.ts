@@ -60,6 +60,10 @@ describe('preprocessing in a thread', () => {
     expect(error).toMatchObject({ message: expect.stringContaining('EEXIST') });
   });
 
+  test('refuses a dataset that needs more memory than the thread may have, and the process lives on', async () => {
+    await expect(runPreprocessInThread(args('m'), { heapMib: 12 })).rejects.toMatchObject({ code: 'DatasetTooLarge' });
+  });
+
   test('ends with the reason of the abort signal, before and while it runs', async () => {
     await expect(
       runPreprocessInThread(args('a'), { signal: AbortSignal.abort(new Error('cancelled')) }),

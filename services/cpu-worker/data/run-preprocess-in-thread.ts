@@ -3,8 +3,8 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { PreprocessDatasetFile, PreprocessedDataset, PreprocessProgress } from './preprocess-dataset-file.ts';
 import type { PreprocessThreadMessage } from './preprocess-thread.ts';
 
-/** JavaScript heap of the thread: a million documents of bookkeeping and a 16 MiB document fit with room to spare. */
-const THREAD_HEAP_MIB = 2_048;
+/** A million documents of bookkeeping and a 16 MiB document fit with room to spare. */
+const DEFAULT_HEAP_MIB = 2_048;
 
 /**
  * `preprocessDatasetFile` in a worker thread, so that the caller's event loop keeps sending heartbeats. Same result and errors;
@@ -16,14 +16,16 @@ export async function runPreprocessInThread(
   options: {
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ((progress: PreprocessProgress) => void) | undefined;
+    /** Most JavaScript heap of the thread. */
+    readonly heapMib?: number | undefined;
   } = {},
 ): Promise<PreprocessedDataset> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, heapMib = DEFAULT_HEAP_MIB } = options;
   signal?.throwIfAborted();
   const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url), {
     workerData: args,
     execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MIB },
+    resourceLimits: { maxOldGenerationSizeMb: heapMib },
   });
   const { promise, resolve, reject } = Promise.withResolvers<PreprocessedDataset>();
   thread.on('message', (message: PreprocessThreadMessage) => {
@@ -32,7 +34,7 @@ export async function runPreprocessInThread(
     else reject(revived(message));
   });
   thread.on('error', (error) => {
-    reject(asFailure(error));
+    reject(asFailure(error, heapMib));
   });
   thread.on('exit', (code) => {
     reject(new Error(`the preprocessing thread exited with code ${code} and no result`));
@@ -58,9 +60,9 @@ function revived(message: Extract<PreprocessThreadMessage, { type: 'error' }>): 
   return error;
 }
 
-function asFailure(error: unknown): unknown {
+function asFailure(error: unknown, heapMib: number): unknown {
   return (error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY'
-    ? new TrainyardError('DatasetTooLarge', `preprocessing needs more than ${THREAD_HEAP_MIB} MiB of memory`, {
+    ? new TrainyardError('DatasetTooLarge', `preprocessing needs more than ${heapMib} MiB of memory`, {
         cause: error,
       })
     : error;

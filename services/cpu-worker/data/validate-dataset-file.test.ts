@@ -62,17 +62,19 @@ describe('validating a dataset file', () => {
   });
 });
 
+type Fault = readonly [
+  code: ErrorCode,
+  what: string,
+  body: string | Uint8Array,
+  DatasetFormat,
+  Partial<ValidateDatasetFile>?,
+];
+
 const latin1 = Buffer.from(`${page('caf\u00e9')}\n`, 'latin1');
 const random = Buffer.from(Array.from({ length: 4_000 }, (_, i) => Math.imul(i, 2_654_435_761) >>> 24));
 
 describe('a data fault has its own, non-retryable code:', () => {
-  const faults: readonly (readonly [
-    ErrorCode,
-    string,
-    string | Uint8Array,
-    DatasetFormat,
-    Partial<ValidateDatasetFile>?,
-  ])[] = [
+  const faults: readonly Fault[] = [
     ['DatasetMissing', 'no file', GOOD, 'jsonl_text', { path: join(folder, 'absent') }],
     [
       'DatasetDigestMismatch',
@@ -113,7 +115,7 @@ describe('a data fault has its own, non-retryable code:', () => {
     ['DatasetMalformedLine', 'rows of the other format', GOOD, 'jsonl_prompt_completion'],
     ['DatasetMalformedLine', 'plain text called JSON Lines', page('one'), 'jsonl_text'],
   ];
-  test.each(faults)('%s for %s', async (code, _, body, format, change = {}) => {
+  test.each(faults)('%s for %s', async (...[code, , body, format, change]: Fault) => {
     await expect(validate(body, format, change)).rejects.toMatchObject({ name: 'TrainyardError', code });
     expect(ERROR_CATALOGUE[code].class).toBe('non_retryable');
   });

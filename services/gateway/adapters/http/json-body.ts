@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
-import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { TrainyardError } from '#lib/kernel/errors.ts';
+import { jsonErrorPosition } from '../../domain/json-position.ts';
 
 /** The only content type with a parser: anything else is 415. A body that does not parse is refused with the place where it went wrong. */
 export function acceptOnlyJson(app: FastifyInstance): void {
@@ -16,13 +17,8 @@ export function acceptOnlyJson(app: FastifyInstance): void {
 
 function whereItBreaks(body: string): string {
   if (body.trim() === '') return 'the body is empty';
-  try {
-    JSON.parse(body);
-    return 'the body has a member named __proto__ or constructor.prototype';
-  } catch (error) {
-    const found = /at position (\d+)/.exec(messageOf(error))?.[1];
-    const position = found === undefined ? body.length : Number(found);
-    const lines = body.slice(0, position).split('\n');
-    return `the body is not valid JSON at position ${position} (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`;
-  }
+  const position = jsonErrorPosition(body);
+  if (position === null) return 'the body has a member named __proto__ or constructor.prototype';
+  const lines = body.slice(0, position).split('\n');
+  return `the body is not valid JSON at position ${position} (line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1})`;
 }

@@ -1,6 +1,6 @@
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
-import { type FastifyBaseLogger, fastify } from 'fastify';
+import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { sortableId } from '../../app/ids.ts';
 import { identifyCallers, requireKey } from './access.ts';
@@ -62,7 +62,8 @@ export async function buildServer(services: HttpServices): Promise<App> {
 function createServer({ limits, logger }: HttpServices): App {
   return fastify({
     loggerInstance: logger as unknown as FastifyBaseLogger,
-    disableRequestLogging: true,
+    // One line per request is written by `observeRequests`.
+    logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     bodyLimit: BODY_LIMIT_BYTES,
     handlerTimeout: limits.requestTimeoutMs,
@@ -74,7 +75,9 @@ function createServer({ limits, logger }: HttpServices): App {
     return503OnClosing: false,
     genReqId: () => sortableId(Date.now()),
     // Errors before routing: a path that does not decode.
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(error, request, reply);
+    },
     clientErrorHandler: (error, socket) => {
       if (error.code === 'ECONNRESET' || socket.destroyed) return;
       const timedOut = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
@@ -92,7 +95,7 @@ function createServer({ limits, logger }: HttpServices): App {
         `HTTP/1.1 ${status}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       );
     },
-  }) as unknown as App;
+  });
 }
 
 /** Keys seen at once; the oldest is forgotten first. */
