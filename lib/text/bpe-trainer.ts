@@ -1,7 +1,7 @@
 import { invariant } from '#lib/kernel/errors.ts';
 import { MinHeap } from './min-heap.ts';
 import { splitWords } from './pre-tokenizer.ts';
-import { MAX_VOCABULARY_SIZE, TokenIds } from './tokenizer-json.ts';
+import { MAX_VOCABULARY_SIZE, pairKey, TokenIds } from './tokenizer-json.ts';
 
 /**
  * Pairs of ids in the order they are merged: ids below 256 are bytes; a merge makes the next free id, or, when its bytes are
@@ -127,7 +127,7 @@ class PairTable {
   }
 
   #pair(left: number, right: number): Pair {
-    const key = left * 65_536 + right;
+    const key = pairKey(left, right);
     let pair = this.#byKey.get(key);
     if (pair === undefined) {
       pair = { left, right, count: 0, words: new Set() };

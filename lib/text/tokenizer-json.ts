@@ -7,13 +7,16 @@ export const END_OF_TEXT = '<|endoftext|>';
 /** Most ids that fit the 16 bits of a token shard. */
 export const MAX_VOCABULARY_SIZE = 65_536;
 
+/** One exact number for a pair of 16-bit ids. */
+export const pairKey = (left: number, right: number): number => left * MAX_VOCABULARY_SIZE + right;
+
 /** A tokenizer as tables. */
 export interface TokenizerModel {
   /** Id of each byte. */
   readonly byteIds: Uint16Array;
   /** Bytes of each id; empty for special tokens. */
   readonly tokenBytes: readonly Uint8Array[];
-  /** Merge rank (0 = first) by `left * 65536 + right`. */
+  /** Merge rank (0 = first) by `pairKey`. */
   readonly ranks: ReadonlyMap<number, number>;
   /** Resulting id by rank. */
   readonly mergedIds: Uint16Array;
@@ -125,7 +128,7 @@ export function readTokenizerJson(json: string): TokenizerModel {
   };
   const ranks = new Map<number, number>();
   merges.forEach(([left, right], rank) => {
-    const key = idOf(left) * 65_536 + idOf(right);
+    const key = pairKey(idOf(left), idOf(right));
     if (!ranks.has(key)) ranks.set(key, rank);
   });
   return {

@@ -1,8 +1,8 @@
 import { MinHeap } from './min-heap.ts';
 import { splitWords } from './pre-tokenizer.ts';
-import { END_OF_TEXT, readTokenizerJson, type TokenizerModel } from './tokenizer-json.ts';
+import { END_OF_TEXT, pairKey, readTokenizerJson, type TokenizerModel } from './tokenizer-json.ts';
 
-export { END_OF_TEXT, tokenizerJson } from './tokenizer-json.ts';
+export { tokenizerJson } from './tokenizer-json.ts';
 
 /** A byte-level BPE tokenizer; ids are `0 .. vocabularySize - 1` and fit 16 bits. */
 export interface Tokenizer {
@@ -134,6 +134,3 @@ function mergeWord(ids: number[], { ranks, mergedIds }: TokenizerModel): Uint16A
   }
   return Uint16Array.from(ids.filter((id) => id >= 0));
 }
-
-/** One exact number for a pair of 16-bit ids. */
-export const pairKey = (left: number, right: number): number => left * 65_536 + right;

@@ -42,7 +42,7 @@ export interface PreprocessProgress {
 }
 
 /** Documents by fate; `in` is their sum, `cut` counts those of any fate that `maxCharacters` shortened. */
-export type PreprocessCounts = Readonly<Record<'in' | 'cut' | Fate, number>>;
+type PreprocessCounts = Readonly<Record<'in' | 'cut' | Fate, number>>;
 
 export interface PreprocessedDataset {
   readonly dataset: TokenizedDataset;

@@ -6,6 +6,7 @@ import { Value } from 'typebox/value';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
+import { readCorpus } from '#lib/text/corpus-file.ts';
 import { preprocessDatasetFile } from './preprocess-dataset-file.ts';
 import { runPreprocessInThread } from './run-preprocess-in-thread.ts';
 
@@ -61,7 +62,15 @@ describe('preprocessing in a thread', () => {
   });
 
   test('refuses a dataset that needs more memory than the thread may have, and the process lives on', async () => {
-    await expect(runPreprocessInThread(args('m'), { heapMib: 12 })).rejects.toMatchObject({ code: 'DatasetTooLarge' });
+    const large = readCorpus(join(import.meta.dirname, '../../../examples/data/state-of-the-union.jsonl.br'));
+    const source = {
+      path: join(folder, 'large.jsonl'),
+      sourceDigest: createHash('sha256').update(large).digest('hex'),
+    };
+    writeFileSync(source.path, large);
+    await expect(runPreprocessInThread({ ...args('m'), ...source }, { heapMib: 16 })).rejects.toMatchObject({
+      code: 'DatasetTooLarge',
+    });
   });
 
   test('ends with the reason of the abort signal, before and while it runs', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TokenSplit } from '#lib/contracts/tokenized-dataset.ts';
 
 /** A shard is closed once it has as many tokens (8 MiB): few files, and a re-upload after a fault repeats little. */
-export const SHARD_TOKENS = 4_194_304;
+const SHARD_TOKENS = 4_194_304;
 
 export interface WrittenFile {
   /** Relative to the dataset's folder. */

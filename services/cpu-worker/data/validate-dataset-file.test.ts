@@ -115,8 +115,9 @@ describe('a data fault has its own, non-retryable code:', () => {
     ['DatasetMalformedLine', 'rows of the other format', GOOD, 'jsonl_prompt_completion'],
     ['DatasetMalformedLine', 'plain text called JSON Lines', page('one'), 'jsonl_text'],
   ];
-  test.each(faults)('%s for %s', async (...[code, , body, format, change]: Fault) => {
-    await expect(validate(body, format, change)).rejects.toMatchObject({ name: 'TrainyardError', code });
-    expect(ERROR_CATALOGUE[code].class).toBe('non_retryable');
-  });
+  for (const [code, what, body, format, change = {}] of faults)
+    test(`${code} for ${what}`, async () => {
+      await expect(validate(body, format, change)).rejects.toMatchObject({ name: 'TrainyardError', code });
+      expect(ERROR_CATALOGUE[code].class).toBe('non_retryable');
+    });
 });

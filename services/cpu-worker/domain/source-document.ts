@@ -8,7 +8,7 @@ export interface SourceDocument {
   readonly text: string;
 }
 
-export const LINE_FAULT = {
+const LINE_FAULT = {
   notJson: 'NotJson',
   notAnObject: 'NotAnObject',
   missingField: 'MissingField',
@@ -18,7 +18,7 @@ export const LINE_FAULT = {
 } as const;
 export type LineFault = (typeof LINE_FAULT)[keyof typeof LINE_FAULT];
 
-export type LineOutcome =
+type LineOutcome =
   | { readonly ok: true; readonly documents: readonly SourceDocument[] }
   | { readonly ok: false; readonly fault: LineFault; readonly message: string };
 

@@ -4,7 +4,7 @@ import { normaliseText } from './normalisation.ts';
 import { documentReader, type LineFault, type SourceDocument } from './source-document.ts';
 
 /** Malformed lines listed one by one; the rest are counted. 100 show a pattern and keep the answer below 32 kB. */
-export const MAX_LISTED_LINES = 100;
+const MAX_LISTED_LINES = 100;
 
 /** What a dataset must have, and the most it may have. */
 export interface ValidationLimits {
@@ -28,7 +28,7 @@ export const DEFAULT_VALIDATION_LIMITS: ValidationLimits = {
   maxBytes: 1_024 * 1_024 * 1_024,
 };
 
-export interface MalformedLine {
+interface MalformedLine {
   /** From 1. */
   readonly line: number;
   readonly fault: LineFault;

@@ -3,7 +3,7 @@ import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
 import { type FineTuneInput, JOB_STATUS, priorityRank } from '#lib/contracts/jobs.ts';
 import { canonicalJson, type Json } from '#lib/kernel/canonical-json.ts';
-import { invariant, TrainyardError } from '#lib/kernel/errors.ts';
+import { assertNever, invariant, TrainyardError } from '#lib/kernel/errors.ts';
 import { type Budget, budgetRefusal, gpuSecondsFree } from '../domain/budget.ts';
 import { estimateFineTuneGpuSeconds } from '../domain/estimate.ts';
 import { architectureOf, checkFineTune, type FineTuneFindings } from '../domain/fine-tune-rules.ts';
@@ -79,6 +79,8 @@ export async function submitJob(
       refuseOverBudget(inserted.budget, gpuSecondsEstimate);
       // The budget was raised between the refusal and the read of its numbers.
       throw new TrainyardError('ServiceUnavailable', 'the budget changed while the job was submitted; try again');
+    default:
+      return assertNever(inserted);
   }
 }
 

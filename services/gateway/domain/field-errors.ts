@@ -28,7 +28,7 @@ const MAX_ERRORS = 50;
  */
 export function explain(schema: TSchema, value: unknown, pointer = ''): FieldError[] {
   const errors: FieldError[] = [];
-  walk(schema as Shape, value, pointer, errors);
+  walk(schema, value, pointer, errors);
   return errors.slice(0, MAX_ERRORS);
 }
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { assert, constantFrom, json, nat, property } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { jsonErrorPosition } from './json-position.ts';
 
@@ -30,12 +30,18 @@ describe('jsonErrorPosition', () => {
   });
 
   it('agrees with JSON.parse about what is JSON, whatever is cut out of it or put in', () => {
-    fc.assert(
-      fc.property(fc.json(), fc.nat(), fc.nat(), fc.constantFrom('', '{', '}', '[', ']', ',', ':', '"', '\\', '1', '-', 'e', ' '), (text, a, b, put) => {
-        const at = a % (text.length + 1);
-        const broken = text.slice(0, at) + put + text.slice(at + (b % 3));
-        expect([broken, jsonErrorPosition(broken) === null]).toEqual([broken, isJson(broken)]);
-      }),
+    assert(
+      property(
+        json(),
+        nat(),
+        nat(),
+        constantFrom('', '{', '}', '[', ']', ',', ':', '"', '\\', '1', '-', 'e', ' '),
+        (text, a, b, put) => {
+          const at = a % (text.length + 1);
+          const broken = text.slice(0, at) + put + text.slice(at + (b % 3));
+          expect([broken, jsonErrorPosition(broken) === null]).toEqual([broken, isJson(broken)]);
+        },
+      ),
       { numRuns: 5_000 },
     );
   });

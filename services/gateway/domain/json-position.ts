@@ -20,7 +20,7 @@ export function jsonErrorPosition(text: string): number | null {
       at += 1;
       continue;
     }
-    const isKey = expected === 'key' || expected === 'keyOrEnd';
+    const isKey: boolean = expected === 'key' || expected === 'keyOrEnd';
     if (!isKey && expected !== 'value' && expected !== 'valueOrEnd') return at;
     if (character === '"') {
       const { end, closed } = scanString(text, at + 1);

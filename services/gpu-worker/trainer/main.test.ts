@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, symlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chainDocuments, writeDataset } from './test-support/dataset.ts';
 import { messagesOf, onlyMessage, runInProcess, runProgram, temporaryFolder } from './test-support/program.ts';
@@ -73,6 +76,18 @@ test('SIGTERM right at the start still leaves a checkpoint to resume from', asyn
   expect(run.exitCode).toBe(75);
   const checkpoint = onlyMessage(run, 'checkpoint');
   expect(existsSync(join(checkpoint.dir, 'state.json'))).toBe(true);
+});
+
+test('a trainer whose worker is gone ends by itself', async () => {
+  await using own = await temporaryFolder();
+  const spec = sftSpec(own.path, dataDir, { hyperparameters: { maxSteps: 10_000_000 } });
+  const specPath = join(own.path, 'spec.json');
+  await writeFile(specPath, JSON.stringify(spec));
+  const main = fileURLToPath(new URL('main.ts', import.meta.url));
+  const child = spawn(process.execPath, [main, specPath], { stdio: ['ignore', 'pipe', 'ignore'] });
+  child.stdout.once('data', () => child.stdout.destroy());
+  const [exitCode] = (await once(child, 'exit')) as [number | null];
+  expect(exitCode).toBe(1);
 });
 
 describe('a failed process says why and exits with the code of its kind', () => {

@@ -13,9 +13,11 @@ export async function runTrainer(specPath: string | undefined, context: RunConte
     return outcome === 'done' ? TRAINER_EXIT.done : TRAINER_EXIT.yielded;
   } catch (error) {
     const { code, message, retryable, exitCode } = describeFailure(error);
+    // The reader is gone, and with it whoever would care: end quietly instead of training on as an orphan.
+    if (systemCodeOf(error) === 'EPIPE') return exitCode;
     // Unknown failures need their stack; classified ones say all there is to say.
     if (code === 'TrainerFailed') console.error(error);
-    if (systemCodeOf(error) !== 'EPIPE') context.send({ type: 'error', code, message, retryable });
+    context.send({ type: 'error', code, message, retryable });
     return exitCode;
   }
 }

@@ -159,7 +159,10 @@ async function makeProject(call: Harness['call'], id: string, change: Record<str
 }
 
 /** A body that is accepted; `change` may set or (with undefined) remove members, `spec` is merged on its first level. */
-export function fineTune(change: Record<string, unknown> = {}, spec: Record<string, unknown> = {}): Record<string, unknown> {
+export function fineTune(
+  change: Record<string, unknown> = {},
+  spec: Record<string, unknown> = {},
+): Record<string, unknown> {
   return {
     type: 'fine_tune',
     idempotencyKey: 'a-key',

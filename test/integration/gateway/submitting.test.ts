@@ -65,7 +65,9 @@ const submit = (body: unknown, headers?: Record<string, string>) =>
 const config = (change: Record<string, unknown>) => ({
   base: { config: { layers: 2, heads: 2, embeddingSize: 32, contextLength: 64, ...change } },
 });
-const steps = (change: Record<string, unknown>) => ({ hyperparameters: { maxSteps: 100, learningRate: 0.01, ...change } });
+const steps = (change: Record<string, unknown>) => ({
+  hyperparameters: { maxSteps: 100, learningRate: 0.01, ...change },
+});
 const onBase = (model: string, more: Record<string, unknown> = {}) => ({ base: { model }, method: 'lora', ...more });
 const policy = (...lines: unknown[]) => ({ evaluation: { suites: [{ suite: 'held_out_text' }], policy: lines } });
 
@@ -88,7 +90,12 @@ describe('a submission is refused, and the problem names the field, for', () => 
     ['a missing required field', {}, { hyperparameters: { maxSteps: 1 } }, '/spec/hyperparameters/learningRate'],
     ['an unknown method', {}, { method: 'magic' }, '/spec/method'],
     ['an unknown suite', {}, { evaluation: { suites: [{ suite: 'iq' }] } }, '/spec/evaluation/suites/0/suite'],
-    ['a suite without what it needs', {}, { evaluation: { suites: [{ suite: 'cloze' }] } }, '/spec/evaluation/suites/0/items'],
+    [
+      'a suite without what it needs',
+      {},
+      { evaluation: { suites: [{ suite: 'cloze' }] } },
+      '/spec/evaluation/suites/0/items',
+    ],
     ['neither config nor model', {}, { base: {} }, '/spec/base'],
     ['config and model', {}, { base: { model: 'base/1', config: SHAPE } }, '/spec/base'],
     ['an unknown field of the config', {}, config({ depth: 3 }), '/spec/base/config/depth'],
@@ -100,14 +107,24 @@ describe('a submission is refused, and the problem names the field, for', () => 
     ['a base model that is no reference', {}, onBase('base'), '/spec/base/model'],
     ['an embedding that the heads do not divide', {}, config({ heads: 3 }), '/spec/base/config/embeddingSize'],
     ['sequences longer than the context', {}, steps({ sequenceLength: 65 }), '/spec/hyperparameters/sequenceLength'],
-    ['sequences longer than the context of the base', {}, onBase('base/1', steps({ sequenceLength: 65 })), '/spec/hyperparameters/sequenceLength'],
+    [
+      'sequences longer than the context of the base',
+      {},
+      onBase('base/1', steps({ sequenceLength: 65 })),
+      '/spec/hyperparameters/sequenceLength',
+    ],
     ['lora settings for full training', {}, { lora: { r: 4 } }, '/spec/lora'],
     ['lora without a base model', {}, { method: 'lora' }, '/spec/method'],
     ['qlora without a base model', {}, { method: 'qlora' }, '/spec/method'],
     ['a rank larger than the layer', {}, onBase('base/1', { lora: { r: 33 } }), '/spec/lora/r'],
     ['an adapter on an adapter', {}, onBase('adapter@dev'), '/spec/base/model'],
     ['an adapter without a record of its base', {}, onBase('orphan/1'), '/spec/base/model'],
-    ['a threshold on an unknown metric', {}, policy({ metric: 'joy', operator: '>', threshold: 1 }), '/spec/evaluation/policy/0/metric'],
+    [
+      'a threshold on an unknown metric',
+      {},
+      policy({ metric: 'joy', operator: '>', threshold: 1 }),
+      '/spec/evaluation/policy/0/metric',
+    ],
     [
       'a threshold on a metric that no chosen suite produces',
       {},
@@ -123,8 +140,18 @@ describe('a submission is refused, and the problem names the field, for', () => 
       policy({ metric: 'held_out.loss', operator: '<', threshold: 0, relativeTo: 'base' }),
       '/spec/evaluation/policy/0/relativeTo',
     ],
-    ['a checkpoint at every one of a million steps', {}, steps({ maxSteps: 1e6, checkpointEverySteps: 1 }), '/spec/hyperparameters/checkpointEverySteps'],
-    ['a suite listed twice', {}, { evaluation: { suites: [{ suite: 'held_out_text' }, { suite: 'held_out_text' }] } }, '/spec/evaluation/suites/1'],
+    [
+      'a checkpoint at every one of a million steps',
+      {},
+      steps({ maxSteps: 1e6, checkpointEverySteps: 1 }),
+      '/spec/hyperparameters/checkpointEverySteps',
+    ],
+    [
+      'a suite listed twice',
+      {},
+      { evaluation: { suites: [{ suite: 'held_out_text' }, { suite: 'held_out_text' }] } },
+      '/spec/evaluation/suites/1',
+    ],
   ];
   it.each(cases)('%s', async (_what, change, spec, pointer) => {
     expect(problemOf(await submit(fineTune(change, spec)))).toEqual({
@@ -217,7 +244,10 @@ describe('an accepted submission', () => {
 
   it('is answered with 201, its address and every default, and starts one workflow on resolved references', async () => {
     const answer = await submit(
-      fineTune({ idempotencyKey: 'first', priority: 'high', labels: { team: 'a' } }, onBase('adapter/1', { method: 'full' })),
+      fineTune(
+        { idempotencyKey: 'first', priority: 'high', labels: { team: 'a' } },
+        onBase('adapter/1', { method: 'full' }),
+      ),
     );
     expect(answer.status).toBe(201);
     expect(answer.headers['location']).toBe(`/v1/jobs/${String(answer.body['id'])}`);
@@ -226,7 +256,12 @@ describe('an accepted submission', () => {
       project: 'one',
       priority: 'high',
       labels: { team: 'a' },
-      spec: { seed: 1, dataset: { version: 'latest' }, hyperparameters: { batchSize: 8 }, preprocessing: { minCharacters: 16 } },
+      spec: {
+        seed: 1,
+        dataset: { version: 'latest' },
+        hyperparameters: { batchSize: 8 },
+        preprocessing: { minCharacters: 16 },
+      },
     });
     const [command] = await published('orchestrator.commands');
     expect(command).toMatchObject({
@@ -261,7 +296,10 @@ describe('an accepted submission', () => {
 
   it('the same key with the same body is the same job, wherever the key stands and whatever defaults are spelled out', async () => {
     const first = await submit(fineTune({ idempotencyKey: 'same' }));
-    const spelled = fineTune({ idempotencyKey: undefined, priority: 'normal', labels: {}, project: 'one' }, { seed: 1 });
+    const spelled = fineTune(
+      { idempotencyKey: undefined, priority: 'normal', labels: {}, project: 'one' },
+      { seed: 1 },
+    );
     const again = await submit(spelled, { 'idempotency-key': 'same' });
     expect([first.status, again.status]).toEqual([201, 200]);
     expect(again.body['id']).toBe(first.body['id']);
@@ -298,9 +336,14 @@ describe('an accepted submission', () => {
     });
     expect(good.status).toBe(200);
     expect(good.body).toMatchObject({ valid: true, gpuSecondsEstimate: expect.any(Number), spec: { seed: 1 } });
-    const bad = await gateway.call('/v1/jobs?dryRun=true', { key: one.submitter, body: fineTune({}, { method: 'lora' }) });
+    const bad = await gateway.call('/v1/jobs?dryRun=true', {
+      key: one.submitter,
+      body: fineTune({}, { method: 'lora' }),
+    });
     expect(problemOf(bad)).toEqual({ status: 422, code: 'ValidationFailed', pointers: ['/spec/method'] });
-    const { rows } = await gateway.database.query(`select 1 from jobs where idempotency_key = 'a-key' and project = 'one'`);
+    const { rows } = await gateway.database.query(
+      `select 1 from jobs where idempotency_key = 'a-key' and project = 'one'`,
+    );
     expect(rows).toEqual([]);
   });
 });

@@ -19,9 +19,9 @@ export function identifyCallers(app: FastifyInstance, authenticator: Authenticat
   });
 }
 
-/** 401 for every route that is registered after this. */
+/** 401 for every route of the scope; after the rate limit, which runs last in `onRequest`, and before the body is read. */
 export function requireKey(app: FastifyInstance): void {
-  app.addHook('onRequest', async (request) => {
+  app.addHook('preParsing', async (request) => {
     principalOf(request);
   });
 }

@@ -7,7 +7,7 @@ export function acceptOnlyJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    parse(request, body, (error: Error | null, value?: unknown) => {
+    void parse(request, body, (error: Error | null, value?: unknown) => {
       if (error === null || error === undefined) return done(null, value);
       // Over the size limit the parser is not reached; what is left is syntax.
       done(new TrainyardError('MalformedJson', whereItBreaks(body)));

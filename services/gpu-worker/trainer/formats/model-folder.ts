@@ -28,7 +28,7 @@ type HuggingFaceConfig = Static<typeof HuggingFaceConfig>;
 const MLP_RATIO = 4;
 const LAYER_NORM_EPSILON = 1e-5;
 
-export const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'] as const;
+const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'] as const;
 
 /** Reads `config.json`; a model we cannot run is `TrainerModelInvalid`, named by its first wrong key. */
 export async function readModelConfig(dir: string): Promise<Gpt2Config> {

@@ -24,7 +24,7 @@ const PeftConfig = Type.Object({
 });
 type PeftConfig = Static<typeof PeftConfig>;
 
-export const ADAPTER_FILES = [
+const ADAPTER_FILES = [
   'adapter_config.json',
   'adapter_model.safetensors',
   'tokenizer.json',

@@ -2,7 +2,7 @@ import { invariant } from '#lib/kernel/errors.ts';
 import { type Bytes, bytesField, floatField, integerField, join, messageField, stringField } from './protobuf.ts';
 
 /** Element types used here; the numbers are ONNX `TensorProto.DataType`. */
-export const ELEMENT = { float32: 1, uint8: 2, int32: 6, int64: 7 } as const;
+const ELEMENT = { float32: 1, uint8: 2, int32: 6, int64: 7 } as const;
 export type ElementType = keyof typeof ELEMENT;
 
 /** A tensor of the graph: its name, its element type and its static shape. */
@@ -12,7 +12,7 @@ export interface Value {
   readonly shape: readonly number[];
 }
 
-export type Attribute = number | string | readonly number[] | { readonly float: number };
+type Attribute = number | string | readonly number[] | { readonly float: number };
 
 export interface NodeOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { compileNextToken, compileScoring, compileTraining } from '../programs/causal-lm.ts';
+import { referenceLogits } from '../test-support/reference-gpt2.ts';
 import { type Gpt2Config, gpt2Tensors, initialWeights } from './gpt2.ts';
 import { initialAdapter, mergeAdapter } from './lora.ts';
 import { dequantiseNf4 } from './nf4.ts';
@@ -71,6 +72,31 @@ describe('the gradient of the whole model equals central differences', () => {
     await program.release();
   });
 });
+
+test.each(['relu', 'quick_gelu'] as const)(
+  'the graph computes what GPT-2 in plain loops computes (%s)',
+  async (activation) => {
+    const config = { ...CONFIG, activation };
+    const base = initialWeights(config, 0.3, 3);
+    // Norms and biases start at 1 and 0, where mistakes in them would not show.
+    const random = mulberry32(12);
+    for (const { name, shape } of base.specs) {
+      if (shape.length === 1) base.view(name).forEach((value, i, view) => void (view[i] = value + random.next() - 0.5));
+    }
+    const program = await compileScoring({ config, base }, SIZE);
+    fillRandomBatch(program.batch);
+    const losses = await program.run();
+    for (let at = 0; at < SIZE.batch; at += 1) {
+      const ids = [...program.batch.ids.subarray(at * SIZE.length, (at + 1) * SIZE.length)];
+      referenceLogits(config, base, ids).forEach((logits, position) => {
+        const index = at * SIZE.length + position;
+        const total = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+        const expected = total - (logits[program.batch.targets[index] ?? -1] ?? Number.NaN);
+        expect(losses[index]).toBeCloseTo(expected, 4);
+      });
+    }
+  },
+);
 
 test('a merged adapter gives the logits of the unmerged one', async () => {
   const model = adaptedModel();

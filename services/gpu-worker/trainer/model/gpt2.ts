@@ -71,20 +71,34 @@ export function gpt2Tensors(config: Gpt2Config): TensorSpec[] {
   ];
 }
 
-/** Random weights: N(0, std), projections back into the residual stream divided by sqrt(2 layers), norms at identity. */
+/**
+ * Random weights: N(0, std), positions at a fifth of it, projections back into the residual stream divided by
+ * sqrt(2 layers) as in GPT-2, norms at identity.
+ */
 export function initialWeights(config: Gpt2Config, std: number, seed: number): TensorSet {
   const random = mulberry32(seed);
   const weights = new TensorSet(gpt2Tensors(config));
   for (const { name, shape } of weights.specs) {
     const view = weights.view(name);
     if (shape.length === 2) {
-      const spread = name.endsWith('c_proj.weight') ? std / Math.sqrt(2 * config.layers) : std;
+      const spread = spreadOf(name, std, config.layers);
       for (let index = 0; index < view.length; index += 1) view[index] = spread * normal(random);
     } else if (name.includes('.ln_') && name.endsWith('.weight')) {
       view.fill(1);
     }
   }
   return weights;
+}
+
+/**
+ * Positions as loud as tokens drown them at first: after 800 steps (170 k parameters, std 0.06, 8 x 64 tokens, State of the
+ * Union) the loss was 4.21 with equal spreads, 3.97 with a fifth, 3.97 with zero. Projections: 4.21 scaled, 4.51 not.
+ */
+const POSITION_SPREAD = 0.2;
+
+function spreadOf(name: string, std: number, layers: number): number {
+  if (name === POSITION_EMBEDDING) return std * POSITION_SPREAD;
+  return name.endsWith('c_proj.weight') ? std / Math.sqrt(2 * layers) : std;
 }
 
 /** The decoder up to its last norm: `ids` [batch * length] (int32) -> hidden states [batch * length, d]. */

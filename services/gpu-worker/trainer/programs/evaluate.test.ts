@@ -145,6 +145,17 @@ test('maxTokens scores the start of the split only', async () => {
   expect(metric(report, 'held_out.loss').count).toBe(4);
 });
 
+test('asked to stop, it ends with 75 and neither result nor checkpoint', async () => {
+  let asked = 0;
+  const run = await runInProcess(folder.path, spec(join(folder.path, 'stopped')), () => {
+    asked += 1;
+    return asked > 1;
+  });
+  expect(run.exitCode).toBe(75);
+  expect(asked).toBe(2);
+  expect(run.messages.every(({ type }) => type === 'step')).toBe(true);
+});
+
 test('a suite asked for twice is refused', async () => {
   const suites: EvaluateSpec['suites'] = [
     { suite: 'held_out_text', maxTokens: 1 },

@@ -23,7 +23,7 @@ const UNTRAINED_STD = 0.02;
 /** Positions scored at once: enough to keep the engine busy, little enough for the logits of a large vocabulary. */
 const POSITIONS_PER_BATCH = 1024;
 
-export const EVALUATION_FILES = ['report.json', 'samples.json'] as const;
+const EVALUATION_FILES = ['report.json', 'samples.json'] as const;
 
 /** Scores the model, and the baseline on the same items, and writes the report. Asked to stop it ends without a result. */
 export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Promise<Outcome> {

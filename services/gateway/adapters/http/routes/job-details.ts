@@ -1,3 +1,4 @@
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { ACTIVITIES, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';

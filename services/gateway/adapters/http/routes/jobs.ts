@@ -1,3 +1,4 @@
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { JOB_STATUS, JOB_TYPES } from '#lib/contracts/jobs.ts';
@@ -29,6 +30,16 @@ export function jobRoutes(app: App, services: HttpServices): void {
     },
     async (request) => view(services, await findJob(gateway, request.params.id, scopeOf(request, 'viewer'))),
   );
+}
+
+/** Project and id for a command on a job. Another project's job is not found, whatever the role; then the role counts. */
+async function commanded(
+  request: FastifyRequest<{ Params: { id: string } }>,
+  { gateway }: HttpServices,
+): Promise<{ id: string; project: string | null }> {
+  const { id } = request.params;
+  await findJob(gateway, id, scopeOf(request, 'viewer'));
+  return { id, project: scopeOf(request, 'submitter') };
 }
 
 async function view({ database }: HttpServices, job: JobRow): Promise<Body<'Job'>> {
@@ -169,9 +180,9 @@ function commandRoutes(app: App, services: HttpServices): void {
       },
     },
     async (request, reply) => {
-      const project = scopeOf(request, 'submitter');
+      const target = await commanded(request, services);
       const by = principalOf(request).keyId;
-      const job = await cancelJob(gateway, { id: request.params.id, project, by, reason: request.body.reason ?? null });
+      const job = await cancelJob(gateway, { ...target, by, reason: request.body.reason ?? null });
       reply.code(202);
       return view(services, job);
     },
@@ -188,8 +199,8 @@ function commandRoutes(app: App, services: HttpServices): void {
       },
     },
     async (request) => {
-      const project = scopeOf(request, 'submitter');
-      return view(services, await changeJob(gateway, { id: request.params.id, project, change: request.body }));
+      const target = await commanded(request, services);
+      return view(services, await changeJob(gateway, { ...target, change: request.body }));
     },
   );
   app.delete(
@@ -204,7 +215,8 @@ function commandRoutes(app: App, services: HttpServices): void {
       },
     },
     async (request, reply) => {
-      await deleteJob(gateway, request.params.id, scopeOf(request, 'submitter'));
+      const { id, project } = await commanded(request, services);
+      await deleteJob(gateway, id, project);
       return reply.code(204).send();
     },
   );

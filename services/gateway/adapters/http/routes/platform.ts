@@ -1,3 +1,4 @@
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import { Type } from 'typebox';
 import { ERROR_CATALOGUE, isErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
@@ -74,11 +75,15 @@ export function openRoutes(app: App, { readiness, metrics }: HttpServices): void
       return metrics.metrics();
     },
   );
+  errorRoute(app);
+}
+
+function errorRoute(app: App): void {
   app.get(
     '/errors/:code',
     {
       schema: {
-        tags,
+        tags: ['operations'],
         security: [],
         summary: 'What an error code means and what to do',
         params: Type.Object({ code: Type.String({ maxLength: 64 }) }),

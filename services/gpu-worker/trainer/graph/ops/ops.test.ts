@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkGradients, type GradientCheck } from '../gradient-check.ts';
+import { checkGradients, type GradientCheck } from '../../test-support/gradient-check.ts';
 import type { Value } from '../onnx-model.ts';
 import type { Tape } from '../tape.ts';
 import { add, addConstant, multiplyByData, quickGelu, relu, scale } from './elementwise.ts';

@@ -1,9 +1,9 @@
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { compile } from '../engine.ts';
-import { GraphBuilder, sizeOf, type Value } from './onnx-model.ts';
-import { linear } from './ops/linear.ts';
-import { reshape } from './ops/shape.ts';
-import { Tape } from './tape.ts';
+import { GraphBuilder, sizeOf, type Value } from '../graph/onnx-model.ts';
+import { linear } from '../graph/ops/linear.ts';
+import { reshape } from '../graph/ops/shape.ts';
+import { Tape } from '../graph/tape.ts';
 
 export interface GradientCheck {
   /** max |analytic - numeric| over all elements, divided by the largest |numeric|. */
