@@ -8,6 +8,7 @@ import { topicSpecs } from '#lib/contracts/topics.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { PEERS_CHANNEL } from './adapters/commit-statement.ts';
 import { PostgresOrchestratorStore } from './adapters/postgres-store.ts';
 import { Engine } from './app/engine.ts';
 import { OrchestratorConfig } from './config.ts';
@@ -61,6 +62,10 @@ async function start(service: ServiceContext<Config>): Promise<void> {
   );
   await engine.start();
   service.onStop('engine', () => engine.stop());
+  const peers = database.listen([PEERS_CHANNEL], (_, sender) => {
+    if (sender !== owner) engine.peersChanged();
+  });
+  service.onStop('peers', () => peers.close());
   const gauge = (name: string, help: string, value: () => number): Gauge =>
     new Gauge({ name, help, registers: [service.metrics], collect() { this.set(value()); } }); // biome-ignore format: one line
   gauge('trainyard_queued_activities', 'Activities that wait for a slot', () => engine.status().queued);

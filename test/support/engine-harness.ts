@@ -7,6 +7,7 @@ import { topicSpecs } from '#lib/contracts/topics.ts';
 import { Database } from '#lib/postgres/database.ts';
 import type { Activity } from '#lib/worker/activity.ts';
 import { Worker } from '#lib/worker/worker.ts';
+import { PEERS_CHANNEL } from '../../services/orchestrator/adapters/commit-statement.ts';
 import { PostgresOrchestratorStore } from '../../services/orchestrator/adapters/postgres-store.ts';
 import { Engine } from '../../services/orchestrator/app/engine.ts';
 import type { EngineSettings, Log } from '../../services/orchestrator/app/ports.ts';
@@ -58,7 +59,11 @@ export async function startEngine(
     { ...FAST, ...options.settings },
   );
   await engine.start();
+  const peers = database.listen([PEERS_CHANNEL], (_, sender) => {
+    if (sender !== owner) engine.peersChanged();
+  });
   const close = async (): Promise<void> => {
+    await peers.close();
     await engine.stop();
     await bus.close();
     await database.close();

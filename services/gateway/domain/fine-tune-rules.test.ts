@@ -68,7 +68,7 @@ describe('checkFineTune', () => {
   });
 
   it('leaves sizes to the trainer where the shape of the base is not recorded', () => {
-    const unknown: BaseFinding = { ...onModel, architecture: null } as BaseFinding;
+    const unknown: BaseFinding = { kind: 'model', model: { name: 'base', version: 1, weights }, architecture: null };
     expect(pointers(lora({ lora: { r: 1024 } }), unknown)).toEqual([]);
   });
 

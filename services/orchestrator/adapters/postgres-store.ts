@@ -119,6 +119,27 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
     }));
   }
 
+  async placements(
+    attempts: readonly { workflowId: string; activityId: string; epoch: number }[],
+  ): Promise<readonly { workflowId: string; activityId: string; workerId: string; lanePartition: number }[]> {
+    const { rows } = await this.#database.query<{
+      workflow_id: string;
+      activity_id: string;
+      worker_id: string;
+      lane_partition: number;
+    }>(PLACEMENTS, [
+      textArray(attempts.map((a) => a.workflowId)),
+      textArray(attempts.map((a) => a.activityId)),
+      int4Array(attempts.map((a) => a.epoch)),
+    ]);
+    return rows.map((row) => ({
+      workflowId: row.workflow_id,
+      activityId: row.activity_id,
+      workerId: row.worker_id,
+      lanePartition: row.lane_partition,
+    }));
+  }
+
   async saveWaitReasons(rows: readonly { workflowId: string; activityId: string; reason: string }[]): Promise<void> {
     await this.#database.query('select orchestrator_save_wait_reasons($1, $2, $3)', [
       textArray(rows.map((row) => row.workflowId)),
@@ -139,6 +160,14 @@ const LOAD_WORKFLOWS = {
 const LOAD_EVENTS = {
   name: 'load-events',
   text: `select workflow_id, seq, type, data, message_id, at_ms from events where workflow_id = any ($1) order by workflow_id, seq`,
+};
+
+const PLACEMENTS = {
+  name: 'placements',
+  text: `select a.workflow_id, a.activity_id, a.worker_id, a.lane_partition
+    from unnest($1::text[], $2::text[], $3::int[]) as q(workflow_id, activity_id, epoch)
+    join activities a on a.workflow_id = q.workflow_id and a.activity_id = q.activity_id and a.epoch = q.epoch
+    where a.state = 'placed' and a.worker_id is not null and a.lane_partition is not null`,
 };
 
 const OPEN_WORKFLOWS = `select ${WORKFLOW_COLUMNS}, null::jsonb as snapshot from workflows w

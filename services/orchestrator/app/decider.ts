@@ -127,11 +127,12 @@ export class Decider {
     }
     if (lease !== undefined) this.#memory.endLease(cell.workflowId, activityId);
     if (entry.state !== 'queued') {
+      this.#memory.removeUnplaced(cell.workflowId, activityId);
       context.dispatcher?.dequeue(cell.workflowId, activityId);
       return;
     }
     if (cell.header === null) return;
-    context.dispatcher?.enqueue({
+    const queued = {
       workflowId: cell.workflowId,
       activityId,
       epoch: entry.epoch,
@@ -141,7 +142,9 @@ export class Decider {
       submittedAtMs: cell.header.submittedAtMs,
       notBeforeMs: entry.notBeforeMs,
       workflowRuns: cell.running,
-    });
+    };
+    this.#memory.setUnplaced(queued);
+    context.dispatcher?.enqueue(queued);
   }
 
   #stop(context: DecisionContext, cell: Cell, activityId: string, epoch: number, reason: 'Cancelled' | 'Revoked'): void {
@@ -158,6 +161,7 @@ export class Decider {
     if (entry?.state !== 'queued') return false;
     const placement = { epoch: entry.epoch, workerId, lanePartition, placedAtMs: context.nowMs };
     cell.placements.set(activityId, placement);
+    this.#memory.removeUnplaced(cell.workflowId, activityId);
     cell.running = true;
     const { startToCloseMs } = entry.request;
     this.#memory.setLease(

@@ -20,6 +20,15 @@ interface WorkerView {
 interface Occupation {
   readonly workerId: string;
   drainingSinceMs: number | null;
+  /** Of a workflow that another orchestrator owns: known from the database. */
+  readonly remote: boolean;
+}
+
+/** What the other orchestrators' workflows wait for and occupy, as the database says. */
+export interface RemoteWork {
+  readonly queue: readonly QueuedActivity[];
+  readonly occupied: readonly { readonly workflowId: string; readonly activityId: string; readonly epoch: number; readonly workerId: string }[];
+  readonly running: readonly { readonly workflowId: string; readonly project: string }[];
 }
 
 export interface Heartbeat {
@@ -45,6 +54,8 @@ export class Dispatcher {
   readonly #occupied = new Map<string, Occupation>();
   readonly #perWorker = new Map<string, number>();
   readonly #runningByProject = new Map<string, Set<string>>();
+  readonly #remoteQueue = new Set<string>();
+  #remoteRunning = new Map<string, Set<string>>();
   readonly #workerTimeoutMs: number;
   #caps: ReadonlyMap<string, number> = new Map();
 
@@ -69,9 +80,7 @@ export class Dispatcher {
   }
 
   workflowRuns(workflowId: string, project: string): void {
-    let running = this.#runningByProject.get(project);
-    if (running === undefined) this.#runningByProject.set(project, (running = new Set()));
-    running.add(workflowId);
+    addTo(this.#runningByProject, project, workflowId);
   }
 
   workflowEnded(workflowId: string, project: string): void {
@@ -79,12 +88,33 @@ export class Dispatcher {
   }
 
   /** An attempt sits in a slot of this worker: placed by us, adopted after a restart, or reported by another worker than planned. */
-  occupy(workflowId: string, activityId: string, epoch: number, workerId: string): void {
+  occupy(workflowId: string, activityId: string, epoch: number, workerId: string, remote = false): void {
     const key = attemptKey(workflowId, activityId, epoch);
     const before = this.#occupied.get(key);
     if (before !== undefined) this.#count(before.workerId, -1);
-    this.#occupied.set(key, { workerId, drainingSinceMs: null });
+    this.#occupied.set(key, { workerId, drainingSinceMs: null, remote });
     this.#count(workerId, 1);
+  }
+
+  /** Replaces what is known about the other orchestrators' work. */
+  syncRemote(work: RemoteWork): void {
+    for (const key of this.#remoteQueue) this.#queue.delete(key);
+    this.#remoteQueue.clear();
+    for (const activity of work.queue) {
+      const key = activityKey(activity.workflowId, activity.activityId);
+      this.#remoteQueue.add(key);
+      this.#queue.set(key, activity);
+    }
+    const present = new Set(work.occupied.map((a) => attemptKey(a.workflowId, a.activityId, a.epoch)));
+    for (const [key, occupation] of this.#occupied) {
+      if (!occupation.remote || present.has(key)) continue;
+      this.#occupied.delete(key);
+      this.#count(occupation.workerId, -1);
+    }
+    for (const { workflowId, activityId, epoch, workerId } of work.occupied)
+      this.occupy(workflowId, activityId, epoch, workerId, true);
+    this.#remoteRunning = new Map();
+    for (const { workflowId, project } of work.running) addTo(this.#remoteRunning, project, workflowId);
   }
 
   /** The worker itself said that the attempt is over: the slot is free. */
@@ -144,17 +174,20 @@ export class Dispatcher {
       nowMs,
     });
     for (const { activity, workerId } of decisions.placements) {
+      const remote = this.#remoteQueue.delete(activityKey(activity.workflowId, activity.activityId));
       this.dequeue(activity.workflowId, activity.activityId);
-      this.occupy(activity.workflowId, activity.activityId, activity.epoch, workerId);
-      this.workflowRuns(activity.workflowId, activity.project);
+      this.occupy(activity.workflowId, activity.activityId, activity.epoch, workerId, remote);
+      addTo(remote ? this.#remoteRunning : this.#runningByProject, activity.project, activity.workflowId);
     }
     return decisions;
   }
 
   #loads(): Map<string, { running: number; cap: number }> {
     const loads = new Map<string, { running: number; cap: number }>();
-    for (const [project, cap] of this.#caps)
-      loads.set(project, { running: this.#runningByProject.get(project)?.size ?? 0, cap });
+    for (const [project, cap] of this.#caps) {
+      const running = (this.#runningByProject.get(project)?.size ?? 0) + (this.#remoteRunning.get(project)?.size ?? 0);
+      loads.set(project, { running, cap });
+    }
     return loads;
   }
 
@@ -175,4 +208,10 @@ export class Dispatcher {
     if (next <= 0) this.#perWorker.delete(workerId);
     else this.#perWorker.set(workerId, next);
   }
+}
+
+function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {
+  let set = sets.get(key);
+  if (set === undefined) sets.set(key, (set = new Set()));
+  set.add(value);
 }

@@ -42,6 +42,7 @@ export class Dispatching {
         dispatcher.workflowRuns(cell.workflowId, cell.header.project);
     for (const lease of this.#memory.leases.values())
       dispatcher.occupy(lease.workflowId, lease.activityId, lease.epoch, lease.workerId);
+    for (const activity of this.#memory.unplaced.values()) dispatcher.enqueue(activity);
   }
 
   async run(context: DecisionContext): Promise<void> {
@@ -57,14 +58,21 @@ export class Dispatching {
     }
     const { placements, waiting, nextDueMs } = dispatcher.cycle(nowMs);
     this.#nextDueMs = nextDueMs;
-    await this.#memory.load(placements.map(({ activity }) => activity.workflowId));
+    const ours = placements.map(({ activity }) => activity.workflowId).filter((id) => this.#memory.owns(id));
+    await this.#memory.load(ours);
     for (const { activity, workerId } of placements) this.#place(context, dispatcher, activity, workerId);
     await this.#showReasons(waiting, nowMs);
   }
 
   #place(context: DecisionContext, dispatcher: Dispatcher, activity: QueuedActivity, workerId: string): void {
-    const cell = this.#memory.get(activity.workflowId);
     const lanePartition = dispatcher.lanePartition(workerId, this.#spread++);
+    if (lanePartition !== null && !this.#memory.owns(activity.workflowId)) {
+      const { workflowId, activityId, epoch } = activity;
+      context.batch.remotePlacements.push({ workflowId, activityId, epoch, workerId, lanePartition, atMs: context.nowMs });
+      context.batch.notifyPeers = true;
+      return;
+    }
+    const cell = this.#memory.get(activity.workflowId);
     const placed =
       cell !== undefined &&
       lanePartition !== null &&

@@ -10,6 +10,7 @@ import { Dispatcher } from './dispatcher.ts';
 import { Dispatching } from './dispatching.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { isOperationalFailure } from './operational-failure.ts';
+import { Peers } from './peers.ts';
 import type { EnginePorts, EngineSettings } from './ports.ts';
 import { ShardMemory } from './shard.ts';
 import { FencedError } from './store.ts';
@@ -39,6 +40,7 @@ export class Engine {
   readonly #heartbeats: Heartbeats;
   readonly #upkeep: Upkeep;
   readonly #dispatching: Dispatching;
+  readonly #peers: Peers;
   #subscription: Subscription | null = null;
   #dispatcher: Dispatcher | null = null;
   #stopping = false;
@@ -57,6 +59,7 @@ export class Engine {
     this.#heartbeats = new Heartbeats(this.#memory, announce);
     this.#upkeep = new Upkeep(ports, this.#memory, this.#decider, settings.leases);
     this.#dispatching = new Dispatching(ports, this.#memory, this.#decider, settings);
+    this.#peers = new Peers(ports, this.#memory, this.#decider, settings);
   }
 
   /** Joins the group and runs until `stop`. */
@@ -76,6 +79,12 @@ export class Engine {
     this.#subscription?.wake();
     await this.#loop;
     await this.#subscription?.close();
+  }
+
+  /** Another orchestrator on the same database committed something: look at once instead of at the next interval. */
+  peersChanged(): void {
+    this.#peers.notify();
+    this.#subscription?.wake();
   }
 
   /** For readiness and metrics. */
@@ -115,6 +124,7 @@ export class Engine {
     await this.#memory.load(messages.filter(needsCell).map((m) => m.key));
     for (const { message, source } of messages) this.#handle(context, message, source);
     await this.#upkeep.run(context);
+    await this.#peers.run(context);
     await this.#dispatching.run(context);
     this.#decider.showJobs(context);
     if (batch.isEmpty) return;
@@ -164,16 +174,14 @@ export class Engine {
 
   async #takeOver(shards: readonly number[]): Promise<void> {
     const nowMs = this.#ports.clock.now();
-    const { queue, parked } = await this.#memory.takeOver(shards, nowMs);
-    if (shards.includes(DISPATCHER_SHARD))
+    const parked = await this.#memory.takeOver(shards, nowMs);
+    if (shards.includes(DISPATCHER_SHARD)) {
       this.#dispatcher = new Dispatcher({ workerTimeoutMs: this.#settings.workerTimeoutMs });
-    if (this.#dispatcher !== null) {
       this.#dispatcher.recall(await this.#ports.store.workers(nowMs - this.#settings.workerTimeoutMs));
-      for (const activity of queue) this.#dispatcher.enqueue(activity);
-      this.#dispatching.adopt(this.#dispatcher);
     }
+    if (this.#dispatcher !== null) this.#dispatching.adopt(this.#dispatcher);
     this.#upkeep.tookOver(parked);
-    if (shards.length > 0) this.#ports.log.info({ shards, queued: queue.length }, 'took over shards');
+    if (shards.length > 0) this.#ports.log.info({ shards, queued: this.#memory.unplaced.size }, 'took over shards');
   }
 
   /** Everything in memory may be wrong now: forget it, claim the shards again and read from the committed positions. */

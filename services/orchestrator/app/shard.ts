@@ -22,6 +22,8 @@ export class ShardMemory {
   readonly #finished = new Set<string>();
   /** By workflow id and activity id. */
   readonly leases = new Map<string, Lease>();
+  /** Activities of these workflows that wait for a slot, by workflow id and activity id. */
+  readonly unplaced = new Map<string, QueuedActivity>();
   /** Epoch by shard id, as claimed. */
   readonly epochs = new Map<number, number>();
 
@@ -32,6 +34,10 @@ export class ShardMemory {
 
   get partitions(): number[] {
     return [...this.epochs.keys()].filter((shard) => shard >= 0);
+  }
+
+  owns(workflowId: string): boolean {
+    return this.epochs.has(partitionOf(workflowId, WORKFLOW_PARTITIONS));
   }
 
   cells(): Iterable<Cell> {
@@ -54,9 +60,17 @@ export class ShardMemory {
     this.leases.delete(leaseKey(workflowId, activityId));
   }
 
-  /** Makes the shards ours and loads what must be known at once: open workflows, queued and running activities. */
-  async takeOver(shards: readonly number[], nowMs: number): Promise<{ queue: QueuedActivity[]; parked: Cell[] }> {
-    if (shards.length === 0) return { queue: [], parked: [] };
+  setUnplaced(activity: QueuedActivity): void {
+    this.unplaced.set(leaseKey(activity.workflowId, activity.activityId), activity);
+  }
+
+  removeUnplaced(workflowId: string, activityId: string): void {
+    this.unplaced.delete(leaseKey(workflowId, activityId));
+  }
+
+  /** Makes the shards ours and loads what must be known at once: open workflows, queued and running activities. Returns the parked ones. */
+  async takeOver(shards: readonly number[], nowMs: number): Promise<Cell[]> {
+    if (shards.length === 0) return [];
     for (const [shard, epoch] of await this.#store.claim(shards)) this.epochs.set(shard, epoch);
     const partitions = shards.filter((shard) => shard >= 0);
     const open = await this.#store.openWork(partitions);
@@ -68,14 +82,13 @@ export class ShardMemory {
       this.#cells.set(row.workflowId, cell);
       if (row.status === 'parked') parked.push(cell);
     }
-    const queue: QueuedActivity[] = [];
     for (const activity of open.activities) {
       const row = rows.get(activity.workflowId);
       if (row === undefined) continue;
-      if (activity.state === 'queued') queue.push(queuedFrom(row, activity));
+      if (activity.state === 'queued') this.setUnplaced(queuedFrom(row, activity));
       else this.#adopt(activity, nowMs);
     }
-    return { queue, parked };
+    return parked;
   }
 
   /** A running attempt goes on: its lease starts again now, and its next heartbeat finds it. */
@@ -103,12 +116,14 @@ export class ShardMemory {
       this.#finished.delete(cell.workflowId);
     }
     for (const [key, lease] of this.leases) if (!this.#cells.has(lease.workflowId)) this.leases.delete(key);
+    for (const [key, queued] of this.unplaced) if (!this.#cells.has(queued.workflowId)) this.unplaced.delete(key);
   }
 
   dropAll(): void {
     this.#cells.clear();
     this.#finished.clear();
     this.leases.clear();
+    this.unplaced.clear();
     this.epochs.clear();
   }
 
@@ -151,7 +166,8 @@ export class ShardMemory {
 
 const leaseKey = (workflowId: string, activityId: string): string => `${workflowId}\u0000${activityId}`;
 
-const queuedFrom = (row: WorkflowRow, activity: ActivityRow): QueuedActivity => ({
+/** A stored activity that waits, as the scheduler sees it. */
+export const queuedFrom = (row: WorkflowRow, activity: ActivityRow): QueuedActivity => ({
   workflowId: activity.workflowId,
   activityId: activity.activityId,
   epoch: activity.epoch,

@@ -53,5 +53,9 @@ export interface OrchestratorStore {
   /** Running workflows at most, by project. */
   projectCaps(): Promise<ReadonlyMap<string, number>>;
   workers(seenSinceMs: number): Promise<readonly KnownWorker[]>;
+  /** Of these queued attempts, those that a dispatcher elsewhere has placed. */
+  placements(
+    attempts: readonly { workflowId: string; activityId: string; epoch: number }[],
+  ): Promise<readonly { workflowId: string; activityId: string; workerId: string; lanePartition: number }[]>;
   saveWaitReasons(rows: readonly { workflowId: string; activityId: string; reason: string }[]): Promise<void>;
 }

@@ -25,8 +25,8 @@ const VERSION = '0.1.0';
 export async function buildServer(services: HttpServices): Promise<App> {
   const app = createServer(services);
   app.setValidatorCompiler(validatorCompiler);
-  // Responses are typed; their schemas are for the document.
-  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  // Responses are typed; their schemas are for the document. A text (metrics) goes out as it is.
+  app.setSerializerCompiler(() => (value) => (typeof value === 'string' ? value : JSON.stringify(value)));
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
   acceptOnlyJson(app);
   observeRequests(app, services.httpMetrics);
