@@ -7,7 +7,7 @@ import { createMetrics, type Registry } from './metrics.ts';
 import { Readiness } from './readiness.ts';
 
 /** Exit codes of a service; 78 is EX_CONFIG of sysexits.h. */
-export const SERVICE_EXIT = { stopped: 0, failed: 1, badConfig: 78 } as const;
+const SERVICE_EXIT = { stopped: 0, failed: 1, badConfig: 78 } as const;
 
 export interface ServiceContext<Config> {
   readonly name: string;

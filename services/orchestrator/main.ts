@@ -20,7 +20,7 @@ await runService({ name: 'orchestrator', config: OrchestratorConfig, environment
 
 async function start(service: ServiceContext<Config>): Promise<void> {
   const { config, logger, readiness } = service;
-  const database = new Database({ url: config.DATABASE_URL, applicationName: 'orchestrator' });
+  const database = new Database({ url: config.DATABASE_URL, applicationName: 'orchestrator', indexLookupsOnly: true });
   service.onStop('database', () => database.close());
   readiness.add('database', () => database.check());
   await migrate(database);

@@ -31,7 +31,7 @@ export async function startEngine(
   url: string,
   options: { registry?: WorkflowRegistry; settings?: Partial<EngineSettings>; log?: Log; now?: () => number } = {},
 ) {
-  const database = new Database({ url, applicationName: 'orchestrator' });
+  const database = new Database({ url, applicationName: 'orchestrator', indexLookupsOnly: true });
   const bus = new PostgresBus({ database });
   await bus.ensureTopics(topicSpecs());
   const owner = `orchestrator-${randomUUID()}`;

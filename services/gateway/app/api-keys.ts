@@ -10,7 +10,7 @@ const CACHE_MS = 5_000;
 const CACHE_KEYS = 10_000;
 
 /** A new key: 256 random bits. */
-export const newApiKey = (): string => `ty_${randomBytes(32).toString('base64url')}`;
+const newApiKey = (): string => `ty_${randomBytes(32).toString('base64url')}`;
 
 /** What is stored of it. */
 export const hashOf = (key: string): Buffer => createHash('sha256').update(key).digest();

@@ -13,7 +13,7 @@ const ArchitectureTag = Type.Object({
   vocabularySize: Type.Integer({ minimum: 1 }),
 });
 
-export const resolvedDataset = (row: DatasetVersion): ResolvedDataset => ({
+const resolvedDataset = (row: DatasetVersion): ResolvedDataset => ({
   name: row.name,
   version: row.version,
   format: row.format,

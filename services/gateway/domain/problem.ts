@@ -15,7 +15,7 @@ export interface Problem {
 }
 
 /** The one mapping from an error code to an HTTP status: the catalogue's; a code that names none is not meant for users. */
-export function statusOf(code: ErrorCode): number {
+function statusOf(code: ErrorCode): number {
   const { http } = ERROR_CATALOGUE[code] as { http?: number };
   return http ?? 500;
 }

@@ -47,11 +47,11 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
 
   async load(workflowIds: readonly string[]): Promise<ReadonlyMap<string, StoredWorkflow>> {
     if (workflowIds.length === 0) return new Map();
-    const ids = textArray(workflowIds);
-    const [workflows, events] = await Promise.all([
-      this.#database.query<WorkflowColumns>(LOAD_WORKFLOWS, [ids]),
-      this.#database.query<EventColumns>(LOAD_EVENTS, [ids]),
-    ]);
+    const workflows = await this.#database.query<WorkflowColumns>(LOAD_WORKFLOWS, [textArray(workflowIds)]);
+    // Most unknown ids are new workflows: nothing to read for them.
+    if (workflows.rows.length === 0) return new Map();
+    const found = textArray(workflows.rows.map((row) => row.workflow_id));
+    const events = await this.#database.query<EventColumns>(LOAD_EVENTS, [found]);
     const stored = new Map<string, { row: WorkflowRow; snapshot: WorkflowState | null; facts: LoggedFact[]; messageIds: string[] }>();
     for (const row of workflows.rows)
       stored.set(row.workflow_id, { row: workflowRow(row), snapshot: row.snapshot, facts: [], messageIds: [] });

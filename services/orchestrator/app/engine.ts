@@ -97,18 +97,36 @@ export class Engine {
     };
   }
 
+  /**
+   * While one batch is being committed, the next is polled and decided on top of it; it is committed only after the first one was. When
+   * a commit fails, everything decided since is forgotten with it.
+   */
   async #run(subscription: Subscription): Promise<void> {
+    let committing: { done: Promise<void>; messages: readonly ReceivedMessage[] } = { done: Promise.resolve(), messages: [] };
+    let messages: readonly ReceivedMessage[] = [];
     while (!this.#stopping) {
-      let messages: ReceivedMessage[] = [];
       try {
+        messages = [];
         const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
         messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
-        await this.#turn(messages);
+        const commit = await this.#turn(messages);
+        await committing.done.catch((error: unknown) => {
+          // The batch before is at fault, not this one.
+          messages = committing.messages;
+          throw error;
+        });
+        committing = { done: commit(), messages };
+        // Its failure is met at the next turn; until then it is not unhandled.
+        committing.done.catch(() => undefined);
+        if (this.#isolate > 0) await committing.done;
         this.#isolate = Math.max(0, this.#isolate - messages.length);
       } catch (error) {
+        await committing.done.catch(() => undefined);
+        committing = { done: Promise.resolve(), messages: [] };
         await this.#recover(subscription, messages, error);
       }
     }
+    await committing.done.catch((error: unknown) => this.#ports.log.warn({ err: error }, 'last batch not committed: it comes again'));
   }
 
   #wait(): number {
@@ -116,7 +134,8 @@ export class Engine {
     return Math.max(0, Math.min(TICK_MS, due - this.#ports.clock.now()));
   }
 
-  async #turn(received: readonly ReceivedMessage[]): Promise<void> {
+  /** Decides one batch in memory; the returned function commits it. */
+  async #turn(received: readonly ReceivedMessage[]): Promise<() => Promise<void>> {
     const nowMs = this.#ports.clock.now();
     const batch = new Batch();
     const context: DecisionContext = { batch, dispatcher: this.#dispatcher, nowMs };
@@ -127,10 +146,13 @@ export class Engine {
     await this.#peers.run(context);
     await this.#dispatching.run(context);
     this.#decider.showJobs(context);
-    if (batch.isEmpty) return;
+    if (batch.isEmpty) return async () => undefined;
     const fences = [...this.#memory.epochs].map(([shard, epoch]) => ({ shard, epoch }));
-    await this.#ports.store.commit(batch.toCommit(fences, this.#ports.owner, nowMs));
-    this.#memory.settle(batch.cells);
+    const commit = batch.toCommit(fences, this.#ports.owner, nowMs);
+    return async () => {
+      await this.#ports.store.commit(commit);
+      this.#memory.settle(batch.cells);
+    };
   }
 
   #decode(batch: Batch, received: readonly ReceivedMessage[], nowMs: number): DecodedMessage[] {

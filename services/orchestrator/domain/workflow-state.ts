@@ -15,7 +15,7 @@ import {
   yielded,
 } from './activity-ledger.ts';
 import type { Fact } from './facts.ts';
-import { type MachineState, type MachineStep, startMachine, stepMachine } from './machine.ts';
+import type { MachineState, MachineStep } from './machine.ts';
 import type { WorkflowRegistry } from './workflows/registry.ts';
 import type { WorkflowAction, WorkflowEvent } from './workflows/vocabulary.ts';
 
@@ -70,7 +70,7 @@ function begin(registry: WorkflowRegistry, workflowId: string, data: Start, atMs
   const { input, ...start } = data;
   const machine = registry.machine(data.definition);
   if (machine === null) throw new Error(`no machine ${data.definition} in this release`);
-  const first = startMachine(machine, input);
+  const first = machine.start(input);
   const state: WorkflowState = {
     workflowId,
     start,
@@ -146,7 +146,7 @@ class Evolution {
   #tell(event: WorkflowEvent): void {
     const machine = this.#registry.machine(this.#state.start.definition);
     if (machine === null) throw new Error(`no machine ${this.#state.start.definition} in this release`);
-    const step = stepMachine(machine, this.#state.machine, event);
+    const step = machine.step(this.#state.machine, event);
     if (step.moved) this.carryOut(step);
   }
 

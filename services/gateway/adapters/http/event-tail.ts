@@ -25,7 +25,7 @@ const EVENTS_EACH = 500;
 /** Streams looked at by one statement. */
 const BATCH = 200;
 /** Every stream is a connection and a place in each statement. */
-export const MAX_FOLLOWERS = 2_000;
+const MAX_FOLLOWERS = 2_000;
 
 /** Follows the event logs for all open streams together. */
 export class EventTail {

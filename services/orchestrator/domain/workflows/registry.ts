@@ -2,6 +2,7 @@ import type { AnyStateMachine } from 'xstate';
 import type { JobType } from '#lib/contracts/jobs.ts';
 import type { RetryPolicy } from '../activity-ledger.ts';
 import { duration } from '#lib/kernel/duration.ts';
+import { type MachineRunner, machineRunner } from '../machine.ts';
 import { fineTune } from './fine-tune.ts';
 
 /** How jobs of one type run: the seed's factory, one line a type. */
@@ -16,7 +17,7 @@ export interface WorkflowRegistry {
   /** The profile of a job type; null for a type nobody knows. */
   profile(jobType: string): WorkflowProfile | null;
   /** The machine of a definition such as `fine_tune@1`; running workflows stay on the version they started on. */
-  machine(definition: string): AnyStateMachine | null;
+  machine(definition: string): MachineRunner | null;
 }
 
 /** Waits grow from this; the ceiling keeps the last attempts of a long job within a shift. */
@@ -46,7 +47,7 @@ export function workflowRegistry(
   profiles: Readonly<Record<string, WorkflowProfile>> = PROFILES,
   machines: readonly AnyStateMachine[] = MACHINES,
 ): WorkflowRegistry {
-  const byDefinition = new Map(machines.map((machine) => [machine.id, machine]));
+  const byDefinition = new Map(machines.map((machine) => [machine.id, machineRunner(machine)]));
   return {
     profile: (jobType) => (Object.hasOwn(profiles, jobType) ? (profiles[jobType] ?? null) : null),
     machine: (definition) => byDefinition.get(definition) ?? null,

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { generateMessages } from '#lib/contracts/generate.ts';
+import { MESSAGE_SCHEMAS } from '#lib/contracts/generated/messages.ts';
+import { type MessageType, TOPICS, WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
+import { type Compatibility, incompatibilities, wrongUnions } from './schema-compatibility.ts';
+import { read, repositoryFiles } from './source-tree.ts';
+
+const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1, -'.avsc'.length);
+const schemas = repositoryFiles().filter((path) => /^schemas\/avro\/\w+\.avsc$/.test(path));
+const released = repositoryFiles().filter((path) => /^schemas\/avro\/released\/\d+\/\w+\.avsc$/.test(path));
+const topics = Object.entries(TOPICS) as [string, { messages: readonly MessageType[]; compatibility: Compatibility; partitions: number }][];
+const topicsOf = (message: string): string[] =>
+  topics.flatMap(([topic, { messages }]) => ((messages as readonly string[]).includes(message) ? [topic] : []));
+
+describe('the messages between services', () => {
+  it('are looked at: more than ten of them', () => {
+    expect(schemas.length).toBeGreaterThan(10);
+  });
+
+  it('are generated: the committed types equal a fresh generation (else: npm run generate)', () => {
+    // Not `toBe` on the texts: their difference would fill the screen.
+    const isFresh = read('lib/contracts/generated/messages.ts') === generateMessages(schemas.map(read));
+    expect(isFresh, 'lib/contracts/generated/messages.ts differs: npm run generate').toBe(true);
+  });
+
+  it('lie in a file of their own name and say what each of their fields means', () => {
+    for (const path of schemas) {
+      const schema = JSON.parse(read(path)) as { name: string; namespace: string; doc?: string; fields: { name: string; doc?: string }[] };
+      expect(schema.name, path).toBe(nameOf(path));
+      expect(schema.namespace, path).toBe('trainyard.v1');
+      expect(schema.doc, path).toBeTruthy();
+      expect(schema.fields.filter((field) => !field.doc).map((field) => field.name), path).toEqual([]);
+    }
+  });
+
+  it('have no unions but ["null", X]', () => {
+    expect(schemas.flatMap((path) => wrongUnions(JSON.parse(read(path))).map((place) => `${path}${place}`))).toEqual([]);
+  });
+
+  it('travel on exactly one topic each; work for a lane on that of each lane', () => {
+    expect(Object.keys(MESSAGE_SCHEMAS).sort()).toEqual(schemas.map(nameOf).sort());
+    for (const message of Object.keys(MESSAGE_SCHEMAS)) {
+      const expected = message === 'ExecuteActivity' ? ['lanes.cpu', 'lanes.gpu'] : [expect.any(String)];
+      expect(topicsOf(message), message).toEqual(expected);
+    }
+    expect(topics.flatMap(([, { messages }]) => messages.filter((message) => !(message in MESSAGE_SCHEMAS)))).toEqual([]);
+  });
+
+  it('of one workflow are on equally many partitions everywhere, so that one orchestrator owns them together', () => {
+    for (const topic of ['orchestrator.commands', 'activities.events'] as const)
+      expect(TOPICS[topic].partitions, topic).toBe(WORKFLOW_PARTITIONS);
+  });
+});
+
+describe('the messages of earlier releases', () => {
+  it('are kept: every release’s schemas, numbered without gaps', () => {
+    const numbers = [...new Set(released.map((path) => Number(path.split('/')[3])))].sort((a, b) => a - b);
+    expect(numbers.length).toBeGreaterThan(0);
+    expect(numbers).toEqual(numbers.map((_, at) => at + 1));
+    expect(released.length).toBeGreaterThan(10);
+  });
+
+  it.each(released)('%s is understood by this release, and an event of this release by that one', (path) => {
+    const message = nameOf(path);
+    const current = MESSAGE_SCHEMAS[message as MessageType] as string | undefined;
+    expect(current, `${message} was released and is gone`).toBeDefined();
+    for (const topic of topicsOf(message)) {
+      const { compatibility } = TOPICS[topic as keyof typeof TOPICS];
+      expect(incompatibilities(read(path), current ?? '', compatibility)).toEqual([]);
+    }
+  });
+});
+
+describe('a change of a schema', () => {
+  const schema = (fields: object[]): string => JSON.stringify({ type: 'record', name: 'M', fields });
+  const id = { name: 'id', type: 'string' };
+  const optional = { name: 'note', type: ['null', 'string'], default: null };
+
+  it('that adds a field with a default fits both kinds of topics', () => {
+    expect(incompatibilities(schema([id]), schema([id, optional]), 'FULL_TRANSITIVE')).toEqual([]);
+    expect(incompatibilities(schema([id]), schema([id, optional]), 'BACKWARD_TRANSITIVE')).toEqual([]);
+  });
+
+  it('that adds a field without default is refused for both', () => {
+    const change = [schema([id]), schema([id, { name: 'step', type: 'int' }])] as const;
+    expect(incompatibilities(...change, 'BACKWARD_TRANSITIVE')).toHaveLength(1);
+    expect(incompatibilities(...change, 'FULL_TRANSITIVE')).toHaveLength(1);
+  });
+
+  it('that removes a field without default fits a command and is refused for an event', () => {
+    const change = [schema([id, { name: 'step', type: 'int' }]), schema([id])] as const;
+    expect(incompatibilities(...change, 'BACKWARD_TRANSITIVE')).toEqual([]);
+    expect(incompatibilities(...change, 'FULL_TRANSITIVE')).toHaveLength(1);
+  });
+
+  it('that changes a type or renames a field is refused', () => {
+    const number = schema([{ name: 'id', type: 'int' }]);
+    const renamed = schema([{ name: 'key', type: 'string' }]);
+    for (const current of [number, renamed]) expect(incompatibilities(schema([id]), current, 'BACKWARD_TRANSITIVE')).not.toEqual([]);
+  });
+
+  it('that brings in another union is found wherever it hides', () => {
+    expect(wrongUnions(JSON.parse(schema([id, optional])))).toEqual([]);
+    expect(wrongUnions(JSON.parse(schema([{ name: 'a', type: { type: 'array', items: ['string', 'null'] } }])))).toEqual([
+      '/a/type/items',
+    ]);
+    expect(wrongUnions(JSON.parse(schema([{ name: 'a', type: ['null', 'int', 'string'] }])))).toEqual(['/a/type']);
+  });
+});
