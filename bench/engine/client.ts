@@ -9,7 +9,12 @@ import { argument } from './process.ts';
 const [url, total, inFlight] = [argument(0), Number(argument(1)), Number(argument(2))];
 const database = new Database({ url, applicationName: 'client' });
 const bus = new PostgresBus({ database });
-const subscription = await bus.subscribe({ groupId: `client-${randomUUID()}`, topics: ['jobs.events'], from: 'end', sessionTimeoutMs: 6_000 });
+const subscription = await bus.subscribe({
+  groupId: `client-${randomUUID()}`,
+  topics: ['jobs.events'],
+  from: 'end',
+  sessionTimeoutMs: 6_000,
+});
 await subscription.poll({ maxMessages: 1, maxWaitMs: 200 });
 process.send?.('ready');
 
@@ -34,7 +39,8 @@ while (latencies.length < total) {
     if (!decoded.ok || decoded.message.type !== 'JobFinished') continue;
     const at = startedAt.get(decoded.message.payload.jobId);
     if (at === undefined) continue;
-    if (decoded.message.payload.status !== 'COMPLETED') throw new Error(`a run ended ${decoded.message.payload.status}`);
+    if (decoded.message.payload.status !== 'COMPLETED')
+      throw new Error(`a run ended ${decoded.message.payload.status}`);
     latencies.push(performance.now() - at);
     finished++;
   }
@@ -46,7 +52,12 @@ while (latencies.length < total) {
 const seconds = (performance.now() - begin) / 1_000;
 latencies.sort((a, b) => a - b);
 const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0;
-process.send?.({ seconds, p50Ms: at(0.5), p99Ms: at(0.99), cpuMs: process.cpuUsage().user / 1_000 + process.cpuUsage().system / 1_000 });
+process.send?.({
+  seconds,
+  p50Ms: at(0.5),
+  p99Ms: at(0.99),
+  cpuMs: process.cpuUsage().user / 1_000 + process.cpuUsage().system / 1_000,
+});
 await subscription.close();
 await bus.close();
 await database.close();

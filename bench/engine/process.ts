@@ -19,7 +19,13 @@ export function ready(close: () => Promise<void>): void {
 
 /** Starts a process of the benchmark and waits until it serves. */
 export async function start(name: string, args: readonly string[]): Promise<ChildProcess> {
-  const child = fork(join(import.meta.dirname, `${name}.ts`), [...args], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [...(process.env['SEMI'] ? ['--max-semi-space-size='+process.env['SEMI']] : []), ...(process.env['PROF']===name ? ['--cpu-prof','--cpu-prof-dir=/tmp/prof'] : [])] });
+  const child = fork(join(import.meta.dirname, `${name}.ts`), [...args], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    execArgv: [
+      ...(process.env['SEMI'] ? ['--max-semi-space-size=' + process.env['SEMI']] : []),
+      ...(process.env['PROF'] === name ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof'] : []),
+    ],
+  });
   await new Promise<void>((resolve, reject) => {
     child.once('message', () => resolve());
     child.once('exit', (code) => reject(new Error(`${name} ended with ${code}`)));

@@ -19,27 +19,48 @@ const folder = await mkdtemp(join(tmpdir(), 'trainyard-bench-'));
 const server = await startEmbeddedPostgres({
   dataDir: join(folder, 'data'),
   logFile: join(folder, 'postgres.log'),
-  settings: { shared_buffers: '512MB', max_wal_size: '8GB', ...(process.env['PGSTAT'] ? { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track': 'all' } : {}) },
+  settings: {
+    shared_buffers: '512MB',
+    max_wal_size: '8GB',
+    ...(process.env['PGSTAT']
+      ? { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track': 'all' }
+      : {}),
+  },
 });
 const database = new Database({ url: server.url, applicationName: 'bench' });
 try {
   await migrate(database);
-  if (process.env['PGSTAT']) await database.query('create extension if not exists pg_stat_statements').catch((e) => console.log(String(e)));
+  if (process.env['PGSTAT'])
+    await database.query('create extension if not exists pg_stat_statements').catch((e) => console.log(String(e)));
   const bus = new PostgresBus({ database });
   await bus.ensureTopics(topicSpecs());
   await bus.close();
-  const orchestrator = await start('orchestrator', [server.url, '1000']);
+  const orchestrator = await start('orchestrator', [server.url, '300']);
   const worker = await start('worker', [server.url, String(Math.max(64, inFlight * 2))]);
   console.log(`${total} runs of three steps, ${inFlight} in flight, ${rounds} rounds`);
   for (let round = 0; round < rounds; round++) {
     const pids = { orchestrator: orchestrator.pid ?? 0, worker: worker.pid ?? 0 };
-    const before = { o: cpuMs(pids.orchestrator), w: cpuMs(pids.worker), pg: postgresCpuMs(server.pid), m: machineCpuMs(), wal: await wal() };
+    const before = {
+      o: cpuMs(pids.orchestrator),
+      w: cpuMs(pids.worker),
+      pg: postgresCpuMs(server.pid),
+      m: machineCpuMs(),
+      wal: await wal(),
+    };
     const client = await start('client', [server.url, String(total), String(inFlight)]);
-    const result = await new Promise<{ seconds: number; p50Ms: number; p99Ms: number; cpuMs: number }>((resolve, reject) => {
-      client.once('message', (message) => resolve(message as never));
-      client.once('exit', (code) => reject(new Error(`client ended with ${code}`)));
-    });
-    const after = { o: cpuMs(pids.orchestrator), w: cpuMs(pids.worker), pg: postgresCpuMs(server.pid), m: machineCpuMs(), wal: await wal() };
+    const result = await new Promise<{ seconds: number; p50Ms: number; p99Ms: number; cpuMs: number }>(
+      (resolve, reject) => {
+        client.once('message', (message) => resolve(message as never));
+        client.once('exit', (code) => reject(new Error(`client ended with ${code}`)));
+      },
+    );
+    const after = {
+      o: cpuMs(pids.orchestrator),
+      w: cpuMs(pids.worker),
+      pg: postgresCpuMs(server.pid),
+      m: machineCpuMs(),
+      wal: await wal(),
+    };
     const mine = after.o - before.o + after.w - before.w + after.pg - before.pg + result.cpuMs;
     const other = (after.m.busyMs - before.m.busyMs - mine) / (result.seconds * 1_000);
     const per = (ms: number): string => (ms / total).toFixed(3);
@@ -54,7 +75,23 @@ try {
       ].join(' | '),
     );
   }
-  if (process.env['PGSTAT']) { for (const q of ["select query, calls, round(total_exec_time::numeric) ms from pg_stat_statements order by total_exec_time desc limit 25", "select relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables order by seq_tup_read desc limit 12"]) { try { console.table((await database.query(q)).rows.map((r: any) => ({...r, query: r.query?.replace(/\s+/g,' ').slice(0,110)}))); } catch(e) { console.log(String(e)); } } }
+  if (process.env['PGSTAT']) {
+    for (const q of [
+      'select query, calls, round(total_exec_time::numeric) ms from pg_stat_statements order by total_exec_time desc limit 25',
+      'select relname, seq_scan, seq_tup_read, idx_scan, idx_tup_fetch, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables order by seq_tup_read desc limit 12',
+    ]) {
+      try {
+        console.table(
+          (await database.query(q)).rows.map((r: any) => ({
+            ...r,
+            query: r.query?.replace(/\s+/g, ' ').slice(0, 110),
+          })),
+        );
+      } catch (e) {
+        console.log(String(e));
+      }
+    }
+  }
   await stop(worker);
   await stop(orchestrator);
 } finally {
@@ -64,6 +101,8 @@ try {
 }
 
 async function wal(): Promise<number> {
-  const { rows } = await database.query<{ bytes: string }>(`select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::text as bytes`);
+  const { rows } = await database.query<{ bytes: string }>(
+    `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::text as bytes`,
+  );
   return Number(rows[0]?.bytes);
 }

@@ -9,6 +9,8 @@ export interface ServiceDefinition {
   readonly entry: string;
   /** The gateway answers `/readyz` on its public port; every other service gets a free HEALTH_PORT at each start. */
   readonly port: 'GATEWAY_PORT' | 'HEALTH_PORT';
+  /** Options of Node for this service. */
+  readonly nodeOptions?: readonly string[];
   /** Variables of this service alone. */
   readonly environment?: (home: Home) => Readonly<Record<string, string>>;
 }
@@ -18,7 +20,14 @@ const entryOf = (name: string): string => join(SERVICES_FOLDER, name, 'main.ts')
 
 /** The five services, as in production; all are started at once and need no order. */
 export const SERVICES: readonly ServiceDefinition[] = [
-  { name: 'orchestrator', entry: entryOf('orchestrator'), port: 'HEALTH_PORT' },
+  {
+    name: 'orchestrator',
+    entry: entryOf('orchestrator'),
+    port: 'HEALTH_PORT',
+    // Its batches live for some hundred milliseconds: with V8's 16 MB they are copied into the old generation (1,865 instead of 2,220 runs/s).
+    nodeOptions: ['--max-semi-space-size=32'],
+    environment: () => ({ ORCHESTRATOR_ID: 'local' }),
+  },
   {
     name: 'gateway',
     entry: entryOf('gateway'),

@@ -142,7 +142,7 @@ export class SupervisedService {
   #spawn(port: number): ChildProcess {
     const { definition, settings } = this.#options;
     const child = withLog(settings.home.logFile(definition.name), (log) =>
-      spawn(process.execPath, [definition.entry], {
+      spawn(process.execPath, [...(definition.nodeOptions ?? []), definition.entry], {
         cwd: settings.home.root,
         env: serviceEnvironment(definition, port, settings),
         stdio: ['pipe', log, log],

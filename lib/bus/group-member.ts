@@ -26,6 +26,7 @@ export interface MemberOptions {
   readonly topics: readonly string[];
   readonly fromEnd: boolean;
   readonly sessionTimeoutMs: number;
+  readonly instanceId: string | null;
 }
 
 export const partitionKey = (p: TopicPartition): string => `${p.topic}/${p.partition}`;
@@ -42,6 +43,7 @@ export class GroupMember {
   #running: Promise<unknown> = Promise.resolve();
   #heartbeatUnderway = false;
   #left = false;
+  #joinedBefore = false;
 
   /** `onChange` is called when the group may have given this member other partitions. */
   constructor(database: Queryable, options: MemberOptions, onChange: () => void) {
@@ -85,13 +87,17 @@ export class GroupMember {
 
   async #join(): Promise<void> {
     const memberId = randomUUID();
-    await this.#database.query('select bus_join($1, $2, $3, $4, $5)', [
+    // Only the first join replaces the former member of the name: one that was expelled and joins again may itself be the former one.
+    const replaces = this.#joinedBefore ? null : this.#options.instanceId;
+    await this.#database.query('select bus_join($1, $2, $3, $4, $5, $6)', [
       this.#options.groupId,
       memberId,
       textArray(this.#options.topics),
       this.#options.fromEnd,
       this.#options.sessionTimeoutMs,
+      replaces,
     ]);
+    this.#joinedBefore = true;
     this.#memberId = memberId;
   }
 

@@ -40,6 +40,11 @@ export interface SubscribeOptions {
   readonly from: 'beginning' | 'end';
   /** A member that did not poll or heart-beat for this long loses its partitions. */
   readonly sessionTimeoutMs?: number;
+  /**
+   * Names the member over restarts of its process (Kafka's static membership): a new start takes the place of the former one at once
+   * instead of waiting for its session to run out. Adapters without it may ignore it; then the session timeout is the wait.
+   */
+  readonly instanceId?: string;
   /** Awaited inside `poll`, before any message of a newly assigned partition is returned and before a revoked one moves on in this process. */
   readonly onRebalance?: (change: {
     readonly assigned: readonly TopicPartition[];
@@ -78,7 +83,7 @@ export interface Subscription {
   /** A paused partition stays assigned but returns no messages. */
   pause(partitions: readonly TopicPartition[]): void;
   resume(partitions: readonly TopicPartition[]): void;
-  /** Ends a waiting `poll` at once (it returns what it has). */
+  /** Ends a waiting `poll` at once (it returns what it has), or the next one if none waits. */
   wake(): void;
   /** Leaves the group so that others take over at once. Idempotent. */
   close(): Promise<void>;
@@ -97,7 +102,7 @@ export interface Bus {
   close(): Promise<void>;
 }
 
-/** `commit` for a partition that belongs to another member now: drop its state and go on. */
+/** `commit` for a partition that belongs to another member now: nothing was stored, the next poll begins at the committed positions. */
 export class PartitionLostError extends Error {
   readonly partitions: readonly TopicPartition[];
   constructor(partitions: readonly TopicPartition[]) {

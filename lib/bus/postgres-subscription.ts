@@ -51,6 +51,7 @@ export class PostgresSubscription implements Subscription {
       topics: options.topics,
       fromEnd: options.from === 'end',
       sessionTimeoutMs: options.sessionTimeoutMs ?? DEFAULT_SESSION_TIMEOUT_MS,
+      instanceId: options.instanceId ?? null,
     };
     this.#member = new GroupMember(database, member, () => this.#refresh());
   }

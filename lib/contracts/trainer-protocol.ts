@@ -99,7 +99,7 @@ export type TrainerBase = Static<typeof TrainerBase>;
 
 const Limits = Type.Object(
   {
-    /** Resident memory in MiB above which the trainer stops itself with `OutOfMemory` (exit 1, retryable: false); 0 = no limit. */
+    /** Resident memory in MiB above which the trainer stops itself with `TrainerOutOfMemory` (exit 1, retryable: false); 0 = no limit. */
     maxMemoryMib: Type.Integer({ minimum: 0, default: 0 }),
     /** Threads of the numeric engine. 1 is bit-deterministic across machines' loads and the fastest on busy machines. */
     threads: Type.Integer({ minimum: 1, maximum: 64, default: 1 }),

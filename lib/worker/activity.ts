@@ -71,7 +71,11 @@ export class ActivityError extends Error {
   readonly retryable: boolean;
   /** Last lines of the program's log, oldest first. */
   readonly logTail: readonly string[];
-  constructor(code: string, message: string, options: { retryable: boolean; logTail?: readonly string[]; cause?: unknown }) {
+  constructor(
+    code: string,
+    message: string,
+    options: { retryable: boolean; logTail?: readonly string[]; cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'ActivityError';
     this.code = code;

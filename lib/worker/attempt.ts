@@ -65,12 +65,16 @@ export class Attempt {
   }
 
   /** Runs the activity. Never rejects. */
-  async run(activity: Activity, report: (checkpoint: { step: number; manifestKey: string; digest: string }) => void): Promise<AttemptEnd> {
+  async run(
+    activity: Activity,
+    report: (checkpoint: { step: number; manifestKey: string; digest: string }) => void,
+  ): Promise<AttemptEnd> {
     try {
       const output = await activity.run(this.#context(activity, report));
       return completed(output);
     } catch (error) {
-      if (error instanceof YieldedError) return { kind: 'yielded', reason: String(this.#abort.signal.reason ?? ''), step: error.step };
+      if (error instanceof YieldedError)
+        return { kind: 'yielded', reason: String(this.#abort.signal.reason ?? ''), step: error.step };
       return failed(error);
     }
   }
@@ -109,9 +113,13 @@ function refuseWrongInput(schema: NonNullable<Activity['input']>, input: unknown
   if (validator === undefined) validators.set(schema, (validator = Compile(schema)));
   if (validator.Check(input)) return;
   const errors = validator.Errors(input).map((error) => ({ pointer: error.instancePath, message: error.message }));
-  throw new TrainyardError('ValidationFailed', `the input of the activity is wrong at ${errors[0]?.pointer ?? '/'}: ${errors[0]?.message ?? ''}`, {
-    fields: errors,
-  });
+  throw new TrainyardError(
+    'ValidationFailed',
+    `the input of the activity is wrong at ${errors[0]?.pointer ?? '/'}: ${errors[0]?.message ?? ''}`,
+    {
+      fields: errors,
+    },
+  );
 }
 
 function completed(output: unknown): AttemptEnd {
@@ -128,8 +136,15 @@ function failed(error: unknown): AttemptEnd {
     const logTail = error.logTail.slice(-MAX_LOG_LINES).map((line) => text(line, MAX_LOG_LINE_CHARACTERS));
     return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail };
   }
-  if (error instanceof TrainyardError) return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail: [] };
+  if (error instanceof TrainyardError)
+    return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail: [] };
   // A bug of ours: another attempt may meet a fixed release; the stack helps who reads the job's answer.
   const stack = error instanceof Error ? (error.stack ?? '').split('\n').slice(0, MAX_LOG_LINES) : [];
-  return { kind: 'failed', code: 'Internal', message, retryable: true, logTail: stack.map((line) => text(line, MAX_LOG_LINE_CHARACTERS)) };
+  return {
+    kind: 'failed',
+    code: 'Internal',
+    message,
+    retryable: true,
+    logTail: stack.map((line) => text(line, MAX_LOG_LINE_CHARACTERS)),
+  };
 }

@@ -25,8 +25,18 @@ export const WORKER_VARIABLES = {
   OBJECT_STORE_URL: VARIABLES.OBJECT_STORE_URL,
   MODEL_REGISTRY_URL: VARIABLES.MODEL_REGISTRY_URL,
   WORKSPACE_DIR: VARIABLES.WORKSPACE_DIR,
-  WORKER_ID: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$', description: 'name of this worker, stable over restarts; default: lane and host' })),
-  ANNOUNCE_EVERY_MS: Type.Integer({ minimum: 50, maximum: 600_000, default: 5_000, description: 'how often capacity is announced' }),
+  WORKER_ID: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,128}$',
+      description: 'name of this worker, stable over restarts; default: lane and host',
+    }),
+  ),
+  ANNOUNCE_EVERY_MS: Type.Integer({
+    minimum: 50,
+    maximum: 600_000,
+    default: 5_000,
+    description: 'how often capacity is announced',
+  }),
   WORKSPACE_MARGIN_BYTES: Type.Integer({
     minimum: 0,
     default: 268_435_456,

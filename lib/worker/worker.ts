@@ -22,7 +22,11 @@ export interface WorkerOptions {
   readonly activities: Readonly<Record<string, Activity>>;
   /** Device counters for the announcements; anything that is JSON. */
   readonly devices?: () => Promise<unknown>;
-  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void; error(fields: object, message: string): void };
+  readonly log: {
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    error(fields: object, message: string): void;
+  };
   /** Called when a loop of the worker ended with an error: the process must not live on without it. */
   readonly onBroken: (error: unknown) => void;
 }
@@ -60,7 +64,9 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#outbox = new EventOutbox(options.bus, (error) => options.log.warn({ err: error }, 'cannot publish events yet'));
+    this.#outbox = new EventOutbox(options.bus, (error) =>
+      options.log.warn({ err: error }, 'cannot publish events yet'),
+    );
   }
 
   get running(): number {
@@ -80,6 +86,7 @@ export class Worker {
       topics: [`lanes.${lane}`],
       from: 'beginning',
       sessionTimeoutMs: SESSION_TIMEOUT_MS,
+      instanceId: workerId,
       onRebalance: () => {
         setImmediate(() => this.#announce());
       },
@@ -126,23 +133,33 @@ export class Worker {
 
   /** False when a partition moved on: its commands are another worker's now, or come again. */
   async #commit(subscription: Subscription, messages: readonly ReceivedMessage[]): Promise<boolean> {
-    const next = new Map(messages.map((m) => [`${m.topic}/${m.partition}`, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]));
+    const next = new Map(
+      messages.map((m) => [
+        `${m.topic}/${m.partition}`,
+        { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 },
+      ]),
+    );
     try {
       await subscription.commit([...next.values()]);
       return true;
     } catch (error) {
-      if (!(error instanceof PartitionLostError)) this.#options.log.warn({ err: error }, 'cannot commit positions, taking them again');
+      if (!(error instanceof PartitionLostError))
+        this.#options.log.warn({ err: error }, 'cannot commit positions, taking them again');
       await subscription.rewind();
       return false;
     }
   }
 
-  #decode<T extends 'ExecuteActivity' | 'StopActivity'>(messages: readonly ReceivedMessage[], type: T): MessageTypes[T][] {
+  #decode<T extends 'ExecuteActivity' | 'StopActivity'>(
+    messages: readonly ReceivedMessage[],
+    type: T,
+  ): MessageTypes[T][] {
     const payloads: MessageTypes[T][] = [];
     for (const received of messages) {
       const decoded = decodeMessage(this.#options.codec, received);
       if (decoded.ok && decoded.message.type === type) payloads.push(decoded.message.payload as MessageTypes[T]);
-      if (!decoded.ok) this.#outbox.add(deadLetter(this.#options.codec, received, decoded, this.#options.workerId, Date.now()));
+      if (!decoded.ok)
+        this.#outbox.add(deadLetter(this.#options.codec, received, decoded, this.#options.workerId, Date.now()));
     }
     return payloads;
   }
@@ -162,7 +179,10 @@ export class Worker {
   async #run(key: string, attempt: Attempt, activity: Activity): Promise<void> {
     const { workflowId, activityId, epoch } = attempt.command;
     const announceStart = setTimeout(() => {
-      this.#send('ActivityStarted', workflowId, `started:${key}`, { ...this.#attemptOf(attempt), startedAtMs: attempt.startedAtMs });
+      this.#send('ActivityStarted', workflowId, `started:${key}`, {
+        ...this.#attemptOf(attempt),
+        startedAtMs: attempt.startedAtMs,
+      });
     }, STARTED_AFTER_MS);
     const end = await attempt.run(activity, (checkpoint) => {
       const id = `checkpoint:${key}:${checkpoint.step}`;
@@ -180,13 +200,26 @@ export class Worker {
     const common = { ...this.#attemptOf(attempt), startedAtMs: attempt.startedAtMs, finishedAtMs: Date.now() };
     switch (end.kind) {
       case 'completed':
-        return this.#send('ActivityCompleted', workflowId, `completed:${key}`, { ...common, outputJson: end.outputJson });
+        return this.#send('ActivityCompleted', workflowId, `completed:${key}`, {
+          ...common,
+          outputJson: end.outputJson,
+        });
       case 'yielded':
-        return this.#send('ActivityYielded', workflowId, `yielded:${key}`, { ...common, reason: end.reason, step: end.step });
+        return this.#send('ActivityYielded', workflowId, `yielded:${key}`, {
+          ...common,
+          reason: end.reason,
+          step: end.step,
+        });
       case 'failed': {
         const { code, message, retryable, logTail } = end;
         this.#options.log.warn({ ...this.#attemptOf(attempt), code, retryable }, message);
-        return this.#send('ActivityFailed', workflowId, `failed:${key}`, { ...common, code, message, retryable, logTail });
+        return this.#send('ActivityFailed', workflowId, `failed:${key}`, {
+          ...common,
+          code,
+          message,
+          retryable,
+          logTail,
+        });
       }
     }
   }
@@ -228,7 +261,13 @@ export class Worker {
 
   #announce(): void {
     void this.#announcement().then(
-      (payload) => this.#send('WorkerHeartbeat', payload.workerId, `worker:${payload.workerId}:${payload.incarnation}:${Date.now()}`, payload),
+      (payload) =>
+        this.#send(
+          'WorkerHeartbeat',
+          payload.workerId,
+          `worker:${payload.workerId}:${payload.incarnation}:${Date.now()}`,
+          payload,
+        ),
       (error: unknown) => this.#options.log.warn({ err: error }, 'cannot read device counters'),
     );
   }
@@ -241,7 +280,11 @@ export class Worker {
       incarnation,
       lane,
       slots: this.#stopping ? 0 : slots,
-      running: [...this.#attempts.values()].map(({ command: { workflowId, activityId, epoch } }) => ({ workflowId, activityId, epoch })),
+      running: [...this.#attempts.values()].map(({ command: { workflowId, activityId, epoch } }) => ({
+        workflowId,
+        activityId,
+        epoch,
+      })),
       partitions: (this.#lane?.assignment() ?? []).map((p) => p.partition),
       deviceJson: device === undefined ? null : JSON.stringify(device),
     };

@@ -5,12 +5,17 @@ import { WORKER_VARIABLES } from '#lib/worker/worker-service.ts';
 export const GpuWorkerConfig = Type.Object({
   ...WORKER_VARIABLES,
   GPU_SLOTS: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 64, description: 'training programs at once; default: one per NVIDIA device, one without any' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 64,
+      description: 'training programs at once; default: one per NVIDIA device, one without any',
+    }),
   ),
   TRAINER_COMMAND: Type.Optional(
     Type.String({
       minLength: 2,
-      description: 'JSON array of a program and its arguments that speaks the trainer protocol; default: the built-in trainer',
+      description:
+        'JSON array of a program and its arguments that speaks the trainer protocol; default: the built-in trainer',
     }),
   ),
   YIELD_TIMEOUT_MS: Type.Integer({

@@ -45,6 +45,7 @@ function passedOn(environment: Environment): Record<string, string | undefined> 
 
 function parseCommand(json: string): TrainerCommand {
   const value: unknown = JSON.parse(json);
-  if (Array.isArray(value) && value.length > 0 && value.every((part) => typeof part === 'string')) return value as [string, ...string[]];
+  if (Array.isArray(value) && value.length > 0 && value.every((part) => typeof part === 'string'))
+    return value as [string, ...string[]];
   throw new Error('TRAINER_COMMAND: not a JSON array of strings');
 }

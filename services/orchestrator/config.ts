@@ -9,6 +9,12 @@ export const OrchestratorConfig = Type.Object({
   ...SERVICE_VARIABLES,
   DATABASE_URL: VARIABLES.DATABASE_URL,
   BUS_URL: VARIABLES.BUS_URL,
+  ORCHESTRATOR_ID: Type.Optional(
+    Type.String({
+      pattern: '^[A-Za-z0-9._-]{1,128}$',
+      description: 'stable name, unique among orchestrators: started anew, it takes its partitions back at once',
+    }),
+  ),
   HEARTBEAT_EVERY_MS: milliseconds(60_000, 'how often workers report the progress of an attempt'),
   HEARTBEAT_TIMEOUT_MS: milliseconds(300_000, 'an attempt without a heartbeat for this long has lost its lease'),
   ACCEPT_TIMEOUT_MS: milliseconds(60_000, 'a placed attempt that no worker reports for this long is placed again'),
@@ -23,5 +29,11 @@ export const OrchestratorConfig = Type.Object({
   EXECUTION_TIMEOUT_MS: Type.Optional(
     Type.Integer({ minimum: 100, description: "overrides every job type's execution timeout; for tests" }),
   ),
-  MAX_BATCH: Type.Integer({ minimum: 1, maximum: 10_000, default: 1_000, description: 'messages of one transaction at most' }),
+  MAX_BATCH: Type.Integer({
+    minimum: 1,
+    maximum: 10_000,
+    default: 300,
+    description:
+      'messages of one transaction at most; larger batches move in lockstep and leave the workers idle meanwhile',
+  }),
 });

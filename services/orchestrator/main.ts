@@ -58,6 +58,7 @@ async function start(service: ServiceContext<Config>): Promise<void> {
       heartbeatEveryMs: config.HEARTBEAT_EVERY_MS,
       workerTimeoutMs: config.WORKER_TIMEOUT_MS,
       maxBatch: config.MAX_BATCH,
+      ...(config.ORCHESTRATOR_ID === undefined ? {} : { instanceId: config.ORCHESTRATOR_ID }),
     },
   );
   await engine.start();

@@ -8,7 +8,10 @@ import { read, repositoryFiles } from './source-tree.ts';
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1, -'.avsc'.length);
 const schemas = repositoryFiles().filter((path) => /^schemas\/avro\/\w+\.avsc$/.test(path));
 const released = repositoryFiles().filter((path) => /^schemas\/avro\/released\/\d+\/\w+\.avsc$/.test(path));
-const topics = Object.entries(TOPICS) as [string, { messages: readonly MessageType[]; compatibility: Compatibility; partitions: number }][];
+const topics = Object.entries(TOPICS) as [
+  string,
+  { messages: readonly MessageType[]; compatibility: Compatibility; partitions: number },
+][];
 const topicsOf = (message: string): string[] =>
   topics.flatMap(([topic, { messages }]) => ((messages as readonly string[]).includes(message) ? [topic] : []));
 
@@ -20,35 +23,52 @@ describe('the messages between services', () => {
   it('are generated: the committed types equal a fresh generation (else: npm run generate)', () => {
     // Not `toBe` on the texts: their difference would fill the screen.
     const isFresh = read('lib/contracts/generated/messages.ts') === generateMessages(schemas.map(read));
-    expect(isFresh, 'lib/contracts/generated/messages.ts differs: npm run generate').toBe(true);
+    expect(isFresh).toBe(true);
   });
 
   it('lie in a file of their own name and say what each of their fields means', () => {
-    for (const path of schemas) {
-      const schema = JSON.parse(read(path)) as { name: string; namespace: string; doc?: string; fields: { name: string; doc?: string }[] };
-      expect(schema.name, path).toBe(nameOf(path));
-      expect(schema.namespace, path).toBe('trainyard.v1');
-      expect(schema.doc, path).toBeTruthy();
-      expect(schema.fields.filter((field) => !field.doc).map((field) => field.name), path).toEqual([]);
-    }
+    const wrong = schemas.flatMap((path) => {
+      const schema = JSON.parse(read(path)) as {
+        name: string;
+        namespace: string;
+        doc?: string;
+        fields: { name: string; doc?: string }[];
+      };
+      const misnamed =
+        schema.name !== nameOf(path) || schema.namespace !== 'trainyard.v1'
+          ? [`${path} is ${schema.namespace}.${schema.name}`]
+          : [];
+      const silent = [schema, ...schema.fields]
+        .filter(({ doc }) => doc === undefined || doc === '')
+        .map(({ name }) => `${path}: ${name}`);
+      return [...misnamed, ...silent];
+    });
+    expect(wrong).toEqual([]);
   });
 
   it('have no unions but ["null", X]', () => {
-    expect(schemas.flatMap((path) => wrongUnions(JSON.parse(read(path))).map((place) => `${path}${place}`))).toEqual([]);
+    expect(schemas.flatMap((path) => wrongUnions(JSON.parse(read(path))).map((place) => `${path}${place}`))).toEqual(
+      [],
+    );
   });
 
   it('travel on exactly one topic each; work for a lane on that of each lane', () => {
     expect(Object.keys(MESSAGE_SCHEMAS).sort()).toEqual(schemas.map(nameOf).sort());
-    for (const message of Object.keys(MESSAGE_SCHEMAS)) {
-      const expected = message === 'ExecuteActivity' ? ['lanes.cpu', 'lanes.gpu'] : [expect.any(String)];
-      expect(topicsOf(message), message).toEqual(expected);
-    }
-    expect(topics.flatMap(([, { messages }]) => messages.filter((message) => !(message in MESSAGE_SCHEMAS)))).toEqual([]);
+    const { ExecuteActivity: work, ...others } = Object.fromEntries(
+      Object.keys(MESSAGE_SCHEMAS).map((message) => [message, topicsOf(message)]),
+    );
+    expect(work).toEqual(['lanes.cpu', 'lanes.gpu']);
+    expect(Object.entries(others).filter(([, carriers]) => carriers.length !== 1)).toEqual([]);
+    expect(topics.flatMap(([, { messages }]) => messages.filter((message) => !(message in MESSAGE_SCHEMAS)))).toEqual(
+      [],
+    );
   });
 
   it('of one workflow are on equally many partitions everywhere, so that one orchestrator owns them together', () => {
-    for (const topic of ['orchestrator.commands', 'activities.events'] as const)
-      expect(TOPICS[topic].partitions, topic).toBe(WORKFLOW_PARTITIONS);
+    const partitions = (['orchestrator.commands', 'activities.events'] as const).map(
+      (topic) => TOPICS[topic].partitions,
+    );
+    expect(partitions).toEqual([WORKFLOW_PARTITIONS, WORKFLOW_PARTITIONS]);
   });
 });
 
@@ -63,7 +83,8 @@ describe('the messages of earlier releases', () => {
   it.each(released)('%s is understood by this release, and an event of this release by that one', (path) => {
     const message = nameOf(path);
     const current = MESSAGE_SCHEMAS[message as MessageType] as string | undefined;
-    expect(current, `${message} was released and is gone`).toBeDefined();
+    // A message that was released may still lie in a topic: it is never removed.
+    expect(current).toBeDefined();
     for (const topic of topicsOf(message)) {
       const { compatibility } = TOPICS[topic as keyof typeof TOPICS];
       expect(incompatibilities(read(path), current ?? '', compatibility)).toEqual([]);
@@ -96,14 +117,15 @@ describe('a change of a schema', () => {
   it('that changes a type or renames a field is refused', () => {
     const number = schema([{ name: 'id', type: 'int' }]);
     const renamed = schema([{ name: 'key', type: 'string' }]);
-    for (const current of [number, renamed]) expect(incompatibilities(schema([id]), current, 'BACKWARD_TRANSITIVE')).not.toEqual([]);
+    for (const current of [number, renamed])
+      expect(incompatibilities(schema([id]), current, 'BACKWARD_TRANSITIVE')).not.toEqual([]);
   });
 
   it('that brings in another union is found wherever it hides', () => {
     expect(wrongUnions(JSON.parse(schema([id, optional])))).toEqual([]);
-    expect(wrongUnions(JSON.parse(schema([{ name: 'a', type: { type: 'array', items: ['string', 'null'] } }])))).toEqual([
-      '/a/type/items',
-    ]);
+    expect(
+      wrongUnions(JSON.parse(schema([{ name: 'a', type: { type: 'array', items: ['string', 'null'] } }]))),
+    ).toEqual(['/a/type/items']);
     expect(wrongUnions(JSON.parse(schema([{ name: 'a', type: ['null', 'int', 'string'] }])))).toEqual(['/a/type']);
   });
 });

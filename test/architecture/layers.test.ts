@@ -1,5 +1,15 @@
 import { expect, it } from 'vitest';
-import { FEWEST_FILES, type Import, importsIn, importsOf, isTest, productModules, read, sourceFiles, withoutComments } from './source-tree.ts';
+import {
+  FEWEST_FILES,
+  type Import,
+  importsIn,
+  importsOf,
+  isTest,
+  productModules,
+  read,
+  sourceFiles,
+  withoutComments,
+} from './source-tree.ts';
 
 /** Every room of the house. A file elsewhere is a decision: add the room here and to docs/architecture.md. */
 const ROOMS: readonly RegExp[] = [
@@ -70,7 +80,9 @@ import {
 import 'node:fs';
 export { h } from './h.ts';
 const i = await import('@fastify/helmet');`;
-  expect(importsIn('services/x/app/y.ts', text).map(({ target, typeOnly }) => `${target}${typeOnly ? ' type' : ''}`)).toEqual([
+  expect(
+    importsIn('services/x/app/y.ts', text).map(({ target, typeOnly }) => `${target}${typeOnly ? ' type' : ''}`),
+  ).toEqual([
     'services/x/app/a.ts type',
     'services/x/domain/b.ts type',
     'lib/kernel/e.ts',
@@ -99,7 +111,8 @@ it('a domain knows its own service’s domain, the kernel, the contracts and sta
 it('a domain is a function of its arguments: no clock, no chance, no input or output, nothing asynchronous', () => {
   const files = product.filter((path) => layerOf(path) === 'domain' || path.startsWith('lib/kernel/'));
   expect(files.length).toBeGreaterThan(20);
-  const impure = /\b(async|await)\b|\bnew Date\(\)|\bDate\.now\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\.|\bfetch\(|\bconsole\./;
+  const impure =
+    /\b(async|await)\b|\bnew Date\(\)|\bDate\.now\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\.|\bfetch\(|\bconsole\./;
   const wrong = files.flatMap((path) =>
     withoutComments(read(path))
       .split('\n')
@@ -113,7 +126,8 @@ it('app loads no adapter of its service when it runs: it gets them from main.ts'
     ({ from, target, typeOnly }) => layerOf(from) === 'app' && layerOf(target) === 'adapters' && !typeOnly,
   );
   expect(show(wrong).filter((line) => !ADAPTERS_IN_APP.includes(line))).toEqual([]);
-  expect(ADAPTERS_IN_APP.filter((line) => !show(wrong).includes(line)), 'mended: take it off the list').toEqual([]);
+  // One that was mended leaves the list.
+  expect(ADAPTERS_IN_APP.filter((line) => !show(wrong).includes(line))).toEqual([]);
 });
 
 /** Known debt: the GPU worker has one way to start a child process and no port for it yet. */
@@ -163,7 +177,21 @@ it('a package is loaded only where it belongs', () => {
 });
 
 it('every module of Node is imported as node:…, so that no package can take its place', () => {
-  const builtins = new Set(['fs', 'path', 'os', 'crypto', 'child_process', 'http', 'net', 'url', 'stream', 'util', 'events', 'buffer', 'zlib']);
+  const builtins = new Set([
+    'fs',
+    'path',
+    'os',
+    'crypto',
+    'child_process',
+    'http',
+    'net',
+    'url',
+    'stream',
+    'util',
+    'events',
+    'buffer',
+    'zlib',
+  ]);
   expect(show(imports.filter(({ target, isFile }) => !isFile && builtins.has(target)))).toEqual([]);
 });
 
@@ -176,5 +204,7 @@ it('only main.ts reads the environment of the process', () => {
 
 it('every imported file exists', () => {
   const all = new Set(sourceFiles());
-  expect(show(imports.filter(({ target, isFile }) => isFile && !target.endsWith('.json') && !all.has(target)))).toEqual([]);
+  expect(show(imports.filter(({ target, isFile }) => isFile && !target.endsWith('.json') && !all.has(target)))).toEqual(
+    [],
+  );
 });

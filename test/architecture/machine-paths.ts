@@ -12,14 +12,24 @@ export function edgesOf(machine: AnyStateMachine): Edge[] {
   return Object.values(machine.states).flatMap((state) =>
     [...state.transitions.entries()].flatMap(([event, transitions]) =>
       transitions.flatMap((each) =>
-        (each.target ?? []).map((target) => ({ from: state.key, event, to: target.key, guarded: each.guard !== undefined })),
+        (each.target ?? []).map((target) => ({
+          from: state.key,
+          event,
+          to: target.key,
+          guarded: each.guard !== undefined,
+        })),
       ),
     ),
   );
 }
 
 /** Every path without a loop from one state to another, as names of states. */
-export function everyPath(edges: readonly Edge[], from: string, to: string, behind: readonly string[] = []): string[][] {
+export function everyPath(
+  edges: readonly Edge[],
+  from: string,
+  to: string,
+  behind: readonly string[] = [],
+): string[][] {
   const path = [...behind, from];
   if (from === to) return [path];
   const next = new Set(edges.filter((edge) => edge.from === from && !path.includes(edge.to)).map((edge) => edge.to));

@@ -36,6 +36,8 @@ export function wrongUnions(schema: unknown, path = ''): string[] {
     ...wrongUnions(type, `${path}/type`),
     ...wrongUnions(items, `${path}/items`),
     ...wrongUnions(values, `${path}/values`),
-    ...(Array.isArray(fields) ? fields.flatMap((field: { name: string }) => wrongUnions(field, `${path}/${field.name}`)) : []),
+    ...(Array.isArray(fields)
+      ? fields.flatMap((field: { name: string }) => wrongUnions(field, `${path}/${field.name}`))
+      : []),
   ];
 }

@@ -41,7 +41,7 @@ export const moduleFiles = (): string[] => sourceFiles().filter((path) => !path.
 export const isTest = (path: string): boolean =>
   path.startsWith('test/') ||
   /\.(test|contract|child)\.(ts|mjs)$/.test(path) ||
-  /-harness\.ts$/.test(path) ||
+  path.endsWith('-harness.ts') ||
   /\/(contract|test-support)\//.test(path);
 
 export const productModules = (): string[] => moduleFiles().filter((path) => !isTest(path));
@@ -56,7 +56,8 @@ export function importsIn(path: string, source: string): Import[] {
   const found: Import[] = [];
   for (const [, keyword = '', clause = '', specifier = ''] of text.matchAll(STATIC_IMPORT))
     found.push(resolved(path, specifier, isErased(keyword, clause)));
-  for (const [, specifier = ''] of text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g)) found.push(resolved(path, specifier, false));
+  for (const [, specifier = ''] of text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g))
+    found.push(resolved(path, specifier, false));
   return found;
 }
 
@@ -65,7 +66,10 @@ const STATIC_IMPORT = /^(import|export)\s+([^'"`;]*?\bfrom\s+)?['"]([^'"]+)['"]/
 /** True when every name of the clause is marked as a type. */
 function isErased(keyword: string, clause: string): boolean {
   if (/^type\s/.test(clause)) return true;
-  const names = /^\{([^}]*)\}\s*from/.exec(clause)?.[1]?.split(',').map((name) => name.trim());
+  const names = /^\{([^}]*)\}\s*from/
+    .exec(clause)?.[1]
+    ?.split(',')
+    .map((name) => name.trim());
   return keyword === 'import' && names !== undefined && names.every((name) => name === '' || name.startsWith('type '));
 }
 
@@ -84,5 +88,7 @@ function packageOf(specifier: string): string {
 
 /** Comments become blanks, line breaks stay. Good enough for our formatted code: no regular expression of ours contains a comment mark. */
 export function withoutComments(text: string): string {
-  return text.replaceAll(/\/\*[\s\S]*?\*\//g, (comment) => comment.replaceAll(/[^\n]/g, ' ')).replaceAll(/^\s*\/\/.*$|\s\/\/ .*$/gm, '');
+  return text
+    .replaceAll(/\/\*[\s\S]*?\*\//g, (comment) => comment.replaceAll(/[^\n]/g, ' '))
+    .replaceAll(/^\s*\/\/.*$|\s\/\/ .*$/gm, '');
 }

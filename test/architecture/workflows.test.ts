@@ -11,10 +11,8 @@ const machines: readonly AnyStateMachine[] = [fineTune];
 it('every machine that a job type starts on is looked at and can be run', () => {
   const current = Object.values(PROFILES).flatMap((profile) => profile.current ?? []);
   expect(current.length).toBeGreaterThan(0);
-  for (const definition of current) {
-    expect(machines.map(({ id }) => id)).toContain(definition);
-    expect(workflowRegistry().machine(definition), definition).not.toBeNull();
-  }
+  expect(current.filter((definition) => !machines.some(({ id }) => id === definition))).toEqual([]);
+  expect(current.filter((definition) => workflowRegistry().machine(definition) === null)).toEqual([]);
 });
 
 describe.each(machines.map((machine) => [machine.id, machine] as const))('%s', (_, machine) => {
@@ -31,15 +29,19 @@ describe.each(machines.map((machine) => [machine.id, machine] as const))('%s', (
   it('can reach every state, and from every state an end', () => {
     const reached = reachableFrom(initial);
     expect(states.filter((name) => !reached.has(name))).toEqual([]);
-    expect(states.filter((name) => !ends.includes(name) && ![...reachableFrom(name)].some((end) => ends.includes(end)))).toEqual([]);
+    expect(
+      states.filter((name) => !ends.includes(name) && ![...reachableFrom(name)].some((end) => ends.includes(end))),
+    ).toEqual([]);
   });
 
   it('can be cancelled and timed out in every state that is not an end', () => {
-    for (const state of states.filter((name) => !ends.includes(name))) {
-      const on = (event: string): string[] => edges.filter((edge) => edge.from === state && edge.event === event).map(({ to }) => to);
-      expect(on('cancel'), state).toEqual(['cancelled']);
-      expect(on('timeout'), state).toEqual(['timedOut']);
-    }
+    const targets = (state: string, event: string): string =>
+      edges.flatMap((edge) => (edge.from === state && edge.event === event ? [edge.to] : [])).join(' ');
+    const wrong = states.filter(
+      (state) =>
+        !ends.includes(state) && (targets(state, 'cancel') !== 'cancelled' || targets(state, 'timeout') !== 'timedOut'),
+    );
+    expect(wrong).toEqual([]);
   });
 
   it('stays in an end for good', () => {
@@ -96,7 +98,7 @@ describe('the evaluation gate of fine_tune', () => {
   it('lies on every declared path to the registration', () => {
     const paths = everyPath(edgesOf(machine), String(initialValue(machine)), 'registering');
     expect(paths.length).toBeGreaterThan(0);
-    for (const path of paths) expect(path.at(-2), path.join(' > ')).toBe('evaluating');
+    expect(paths.filter((path) => path.at(-2) !== 'evaluating')).toEqual([]);
     const into = edgesOf(machine).filter(({ to }) => to === 'registering');
     expect(into.map(({ from, event, guarded }) => ({ from, event, guarded }))).toEqual([
       { from: 'evaluating', event: 'activity.done', guarded: true },

@@ -47,6 +47,8 @@ create table bus_members (
   session_timeout_ms bigint not null,
   expires_at_ms bigint not null,
   joined_generation bigint not null,
+  -- Names the process over restarts (Kafka: group.instance.id): its next start replaces this member without waiting for the session.
+  instance_id text,
   primary key (group_id, member_id)
 ) with (fillfactor = 50);
 
@@ -242,13 +244,17 @@ begin
 end $$;
 
 -- Adds a member and rebalances. Ids are never used twice: a member that was expelled joins again under a new one.
-create function bus_join(in_group text, in_member text, in_topics text[], in_from_end boolean, in_session_timeout_ms bigint)
-returns bigint language plpgsql as $$
+-- `in_instance`, when given, takes the place of the member of that name.
+create function bus_join(
+  in_group text, in_member text, in_topics text[], in_from_end boolean, in_session_timeout_ms bigint, in_instance text default null
+) returns bigint language plpgsql as $$
 begin
   insert into bus_groups (group_id) values (in_group) on conflict do nothing;
-  insert into bus_members (group_id, member_id, topics, from_end, session_timeout_ms, expires_at_ms, joined_generation)
-  select in_group, in_member, in_topics, in_from_end, in_session_timeout_ms, bus_now_ms() + in_session_timeout_ms, g.generation + 1
-  from (select generation from bus_groups where group_id = in_group for update) g;
+  perform 1 from bus_groups where group_id = in_group for update;
+  delete from bus_members where group_id = in_group and instance_id = in_instance;
+  insert into bus_members (group_id, member_id, topics, from_end, session_timeout_ms, expires_at_ms, joined_generation, instance_id)
+  select in_group, in_member, in_topics, in_from_end, in_session_timeout_ms, bus_now_ms() + in_session_timeout_ms, g.generation + 1, in_instance
+  from bus_groups g where group_id = in_group;
   return bus_rebalance(in_group);
 end $$;
 

@@ -16,7 +16,10 @@ export class PostgresObservations implements ObservationStore {
   readonly #database: Database;
   readonly #bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
 
-  constructor(database: Database, bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> }) {
+  constructor(
+    database: Database,
+    bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> },
+  ) {
     this.#database = database;
     this.#bus = bus;
   }

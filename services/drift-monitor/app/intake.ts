@@ -19,7 +19,11 @@ const CONSUMER = 'drift-monitor';
 
 /** One batch: what can be read is stored, what cannot goes to the dead letters, then the positions are committed. */
 export async function takeIn(
-  ports: { readonly codec: Codec; readonly store: ObservationStore; readonly subscription: Pick<Subscription, 'commit'> },
+  ports: {
+    readonly codec: Codec;
+    readonly store: ObservationStore;
+    readonly subscription: Pick<Subscription, 'commit'>;
+  },
   messages: readonly ReceivedMessage[],
   nowMs: number,
 ): Promise<IntakeCounts> {
@@ -34,10 +38,15 @@ export async function takeIn(
     if (decoded.message.type !== 'ObservationRecorded') continue;
     const verdict = acceptObservation(decoded.message.payload, nowMs);
     if (verdict.ok) accepted.push(verdict.observation);
-    else letters.push(deadLetter(ports.codec, received, { code: 'ValidationFailed', reason: verdict.reason }, CONSUMER, nowMs));
+    else
+      letters.push(
+        deadLetter(ports.codec, received, { code: 'ValidationFailed', reason: verdict.reason }, CONSUMER, nowMs),
+      );
   }
   const stored = await ports.store.save(accepted, letters);
-  const ends = new Map(messages.map((m) => [m.partition, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]));
+  const ends = new Map(
+    messages.map((m) => [m.partition, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]),
+  );
   await ports.subscription.commit([...ends.values()]);
   return { stored, duplicates: accepted.length - stored, refused: letters.length };
 }

@@ -25,6 +25,9 @@ describe('acceptObservation', () => {
     ['featuresJson', { featuresJson: '[1]' }],
     ['featuresJson', { featuresJson: '{' }],
   ])('refuses a wrong %s by name', (field, change) => {
-    expect(acceptObservation({ ...good, ...change }, 1_000)).toEqual({ ok: false, reason: expect.stringContaining(field) });
+    expect(acceptObservation({ ...good, ...change }, 1_000)).toEqual({
+      ok: false,
+      reason: expect.stringContaining(field),
+    });
   });
 });

@@ -9,7 +9,9 @@ export interface Observation extends Omit<ObservationRecorded, 'featuresJson'> {
 /** How far ahead of our clock an observation may be: model servers' clocks differ, but data from tomorrow would sit in no window. */
 export const MAX_CLOCK_SKEW_MS = 300_000;
 
-export type ObservationVerdict = { readonly ok: true; readonly observation: Observation } | { readonly ok: false; readonly reason: string };
+export type ObservationVerdict =
+  | { readonly ok: true; readonly observation: Observation }
+  | { readonly ok: false; readonly reason: string };
 
 /** Accepts or refuses one observation. Old ones are accepted: labels and late reports come when they come. */
 export function acceptObservation(observation: ObservationRecorded, nowMs: number): ObservationVerdict {

@@ -149,7 +149,8 @@ function newJob(
     type,
     idempotencyKey,
     requestDigest,
-    workflowId: `wf-${type}-${project}-${idempotencyKey}`,
+    // A dot, which no project name has: `a` with key `b-c` and `a-b` with key `c` must not be one workflow.
+    workflowId: `wf-${type}-${project}.${idempotencyKey}`,
     priority: priorityRank(priority),
     spec,
     labels,

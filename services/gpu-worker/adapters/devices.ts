@@ -17,7 +17,9 @@ const QUERY = ['--query-gpu=index,name,utilization.gpu,memory.used,memory.total'
 /** The NVIDIA devices of this machine with their counters; an empty list where there is no `nvidia-smi` or no device. */
 export function nvidiaDevices(program = 'nvidia-smi'): Promise<DeviceCounters[]> {
   return new Promise((resolve) => {
-    execFile(program, QUERY, { timeout: QUERY_TIMEOUT_MS }, (error, stdout) => resolve(error === null ? parseDevices(stdout) : []));
+    execFile(program, QUERY, { timeout: QUERY_TIMEOUT_MS }, (error, stdout) =>
+      resolve(error === null ? parseDevices(stdout) : []),
+    );
   });
 }
 
@@ -37,4 +39,5 @@ export function parseDevices(csv: string): DeviceCounters[] {
 }
 
 /** `[N/A]` and the like become null. */
-const counter = (text: string | undefined): number | null => (text !== undefined && /^\d+(\.\d+)?$/.test(text) ? Number(text) : null);
+const counter = (text: string | undefined): number | null =>
+  text !== undefined && /^\d+(\.\d+)?$/.test(text) ? Number(text) : null;

@@ -31,10 +31,16 @@ export interface RunningTrainer {
 export function startTrainer(
   command: TrainerCommand,
   specPath: string,
-  options: { readonly environment: Readonly<Record<string, string | undefined>>; readonly onMessage: (message: TrainerMessage) => void },
+  options: {
+    readonly environment: Readonly<Record<string, string | undefined>>;
+    readonly onMessage: (message: TrainerMessage) => void;
+  },
 ): RunningTrainer {
   const [program, ...args] = command;
-  const child = spawn(program, [...args, specPath], { env: { ...options.environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, [...args, specPath], {
+    env: { ...options.environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const log: string[] = [];
   const keep = (line: string): void => {
     log.push(line.slice(0, LINE_CHARACTERS));
@@ -62,7 +68,10 @@ export function startTrainer(
   };
 }
 
-function exitOf(child: ChildProcess, keep: (line: string) => void): Promise<{ exitCode: number | null; signal: string | null }> {
+function exitOf(
+  child: ChildProcess,
+  keep: (line: string) => void,
+): Promise<{ exitCode: number | null; signal: string | null }> {
   return new Promise((resolve) => {
     child.on('exit', (exitCode, signal) => resolve({ exitCode, signal }));
     child.on('error', (error) => {

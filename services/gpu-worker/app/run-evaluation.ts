@@ -18,7 +18,10 @@ const SAMPLES = { tokens: 48, temperature: 0.8 };
  * Step 10 of the flow: scores the stored model, and its base on the same items, and stores the report. Whether the figures are good
  * enough is the workflow's decision, not this activity's.
  */
-export async function runEvaluation(platform: GpuPlatform, context: Context): Promise<ActivityOutput<'run_evaluation'>> {
+export async function runEvaluation(
+  platform: GpuPlatform,
+  context: Context,
+): Promise<ActivityOutput<'run_evaluation'>> {
   const { input, epoch, signal, jobId, project } = context;
   const folder = join(platform.workspaceDir, input.workspace);
   const dataDir = join(folder, WORKSPACE.data);

@@ -14,7 +14,9 @@ export class SlotPool {
   constructor(deviceIndexes: readonly number[], count: number) {
     this.#free =
       deviceIndexes.length > 0
-        ? deviceIndexes.slice(0, count).map((device, index) => ({ index, environment: { CUDA_VISIBLE_DEVICES: String(device) } }))
+        ? deviceIndexes
+            .slice(0, count)
+            .map((device, index) => ({ index, environment: { CUDA_VISIBLE_DEVICES: String(device) } }))
         : Array.from({ length: count }, (_, index) => ({ index, environment: {} }));
   }
 

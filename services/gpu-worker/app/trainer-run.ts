@@ -56,7 +56,10 @@ export async function runTrainer(
         throw new YieldedError(await hooks.beforeYield());
       case 'failed':
         if (context.signal.aborted && !mustAbandon(context.signal)) throw new YieldedError(await hooks.beforeYield());
-        throw new ActivityError(verdict.code, verdict.message, { retryable: verdict.retryable, logTail: trainer.logTail() });
+        throw new ActivityError(verdict.code, verdict.message, {
+          retryable: verdict.retryable,
+          logTail: trainer.logTail(),
+        });
       default:
         return assertNever(verdict);
     }

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { judgeTrainerEnd, type TrainerEnd } from './trainer-exit.ts';
 
-const end = (part: Partial<TrainerEnd>): TrainerEnd => ({ exitCode: 0, signal: null, result: null, error: null, ...part });
+const end = (part: Partial<TrainerEnd>): TrainerEnd => ({
+  exitCode: 0,
+  signal: null,
+  result: null,
+  error: null,
+  ...part,
+});
 const result = { type: 'result' as const, steps: 3, metrics: {}, files: [] };
 const error = { type: 'error' as const, code: 'NonFiniteLoss', message: 'loss is NaN', retryable: false };
 

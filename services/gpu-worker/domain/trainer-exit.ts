@@ -24,15 +24,32 @@ export function judgeTrainerEnd(end: TrainerEnd): TrainerVerdict {
     case TRAINER_EXIT.yielded:
       return { kind: 'yielded' };
     case TRAINER_EXIT.badData:
-      return fail(error?.code ?? 'TrainerBadData', error?.message ?? 'the trainer refused its data (exit code 65)', false);
+      return fail(
+        error?.code ?? 'TrainerBadData',
+        error?.message ?? 'the trainer refused its data (exit code 65)',
+        false,
+      );
     case TRAINER_EXIT.badConfig:
-      return fail(error?.code ?? 'TrainerBadConfig', error?.message ?? 'the trainer refused its spec (exit code 78)', false);
+      return fail(
+        error?.code ?? 'TrainerBadConfig',
+        error?.message ?? 'the trainer refused its spec (exit code 78)',
+        false,
+      );
     case null:
-      return fail('TrainerFailed', `the trainer was ended by ${signal ?? 'a signal'}, perhaps for lack of memory`, true);
+      return fail(
+        'TrainerFailed',
+        `the trainer was ended by ${signal ?? 'a signal'}, perhaps for lack of memory`,
+        true,
+      );
     default:
       if (error !== null) return fail(error.code, error.message, error.retryable);
       return fail('TrainerFailed', `the trainer ended with exit code ${exitCode}`, true);
   }
 }
 
-const fail = (code: string, message: string, retryable: boolean): TrainerVerdict => ({ kind: 'failed', code, message, retryable });
+const fail = (code: string, message: string, retryable: boolean): TrainerVerdict => ({
+  kind: 'failed',
+  code,
+  message,
+  retryable,
+});

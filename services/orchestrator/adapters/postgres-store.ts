@@ -52,7 +52,10 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
     if (workflows.rows.length === 0) return new Map();
     const found = textArray(workflows.rows.map((row) => row.workflow_id));
     const events = await this.#database.query<EventColumns>(LOAD_EVENTS, [found]);
-    const stored = new Map<string, { row: WorkflowRow; snapshot: WorkflowState | null; facts: LoggedFact[]; messageIds: string[] }>();
+    const stored = new Map<
+      string,
+      { row: WorkflowRow; snapshot: WorkflowState | null; facts: LoggedFact[]; messageIds: string[] }
+    >();
     for (const row of workflows.rows)
       stored.set(row.workflow_id, { row: workflowRow(row), snapshot: row.snapshot, facts: [], messageIds: [] });
     for (const event of events.rows) {
@@ -87,7 +90,10 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
 
   async nextTimerMs(partitions: readonly number[]): Promise<number | null> {
     const { rows } = await this.#database.query<{ fire_at_ms: number }>(
-      { name: 'next-timer', text: 'select fire_at_ms from timers where partition = any ($1) order by fire_at_ms limit 1' },
+      {
+        name: 'next-timer',
+        text: 'select fire_at_ms from timers where partition = any ($1) order by fire_at_ms limit 1',
+      },
       [int4Array(partitions)],
     );
     return rows[0]?.fire_at_ms ?? null;
@@ -108,7 +114,9 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
       slots: number;
       partitions: number[];
       last_seen_ms: number;
-    }>('select worker_id, incarnation, lane, slots, partitions, last_seen_ms from workers where last_seen_ms >= $1', [seenSinceMs]);
+    }>('select worker_id, incarnation, lane, slots, partitions, last_seen_ms from workers where last_seen_ms >= $1', [
+      seenSinceMs,
+    ]);
     return rows.map((row) => ({
       workerId: row.worker_id,
       incarnation: row.incarnation,

@@ -96,7 +96,11 @@ export class Announcements {
     );
   }
 
-  #message<T extends MessageType>(message: Omit<Addressed<T>, 'envelope'>, id: string, timeMs: number): OutgoingMessage {
+  #message<T extends MessageType>(
+    message: Omit<Addressed<T>, 'envelope'>,
+    id: string,
+    timeMs: number,
+  ): OutgoingMessage {
     return encodeMessage(this.#codec, { ...message, envelope: { id, source: SOURCE, timeMs } });
   }
 }

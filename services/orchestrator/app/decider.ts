@@ -19,7 +19,12 @@ export interface DecisionContext {
 }
 
 /** Facts after which the worker itself has left the attempt. */
-const REPORTED_BY_WORKER: readonly string[] = ['ActivityCompleted', 'ActivityFailed', 'ActivityYielded', 'ActivityDeclined'];
+const REPORTED_BY_WORKER: readonly string[] = [
+  'ActivityCompleted',
+  'ActivityFailed',
+  'ActivityYielded',
+  'ActivityDeclined',
+];
 
 /** Folds messages into the cells of a shard and collects what follows in the batch. Decisions are the domain's; this is bookkeeping. */
 export class Decider {
@@ -41,7 +46,8 @@ export class Decider {
     if (admission.kind === 'late') {
       if (REPORTED_BY_WORKER.includes(message.type) && 'activityId' in payload)
         context.dispatcher?.release(cell.workflowId, payload.activityId, payload.epoch);
-      if (admission.stop !== null) this.#stop(context, cell, admission.stop.activityId, admission.stop.epoch, 'Revoked');
+      if (admission.stop !== null)
+        this.#stop(context, cell, admission.stop.activityId, admission.stop.epoch, 'Revoked');
     }
     if (admission.kind === 'ignore') return;
     this.append(context, cell, admission.fact, message.id);
@@ -120,7 +126,8 @@ export class Decider {
       const { workerId, incarnation, startedAtMs, epoch } = entry;
       if (workerId === null || incarnation === null || startedAtMs === null) return;
       const { startToCloseMs } = entry.request;
-      const base = lease ?? granted({ workflowId: cell.workflowId, activityId, epoch, workerId, startToCloseMs }, context.nowMs);
+      const base =
+        lease ?? granted({ workflowId: cell.workflowId, activityId, epoch, workerId, startToCloseMs }, context.nowMs);
       this.#memory.setLease(confirmed(base, { workerId, incarnation, startedAtMs }, context.nowMs));
       context.dispatcher?.occupy(cell.workflowId, activityId, epoch, workerId);
       return;
@@ -147,7 +154,13 @@ export class Decider {
     context.dispatcher?.enqueue(queued);
   }
 
-  #stop(context: DecisionContext, cell: Cell, activityId: string, epoch: number, reason: 'Cancelled' | 'Revoked'): void {
+  #stop(
+    context: DecisionContext,
+    cell: Cell,
+    activityId: string,
+    epoch: number,
+    reason: 'Cancelled' | 'Revoked',
+  ): void {
     context.dispatcher?.drain({ epoch }, cell.workflowId, activityId, context.nowMs);
     const placement = cell.placements.get(activityId);
     // Never placed: no worker has heard of it.
@@ -156,7 +169,14 @@ export class Decider {
   }
 
   /** The command for an attempt that was placed: from here on it has a lease. */
-  place(context: DecisionContext, cell: Cell, activityId: string, workerId: string, lanePartition: number, heartbeatEveryMs: number): boolean {
+  place(
+    context: DecisionContext,
+    cell: Cell,
+    activityId: string,
+    workerId: string,
+    lanePartition: number,
+    heartbeatEveryMs: number,
+  ): boolean {
     const entry = cell.state?.activities[activityId];
     if (entry?.state !== 'queued') return false;
     const placement = { epoch: entry.epoch, workerId, lanePartition, placedAtMs: context.nowMs };
@@ -192,7 +212,8 @@ export class Decider {
         gpuSeconds: finished ? gpuSecondsOf(cell.state) : 0,
       });
       if (finished) context.batch.messages.push(this.#announce.finished(cell, context.nowMs));
-      else if (status !== cell.shownStatus) context.batch.messages.push(this.#announce.statusChanged(cell, status, context.nowMs));
+      else if (status !== cell.shownStatus)
+        context.batch.messages.push(this.#announce.statusChanged(cell, status, context.nowMs));
       cell.shownStatus = status;
       cell.shownStep = step;
     }

@@ -27,7 +27,12 @@ interface Occupation {
 /** What the other orchestrators' workflows wait for and occupy, as the database says. */
 export interface RemoteWork {
   readonly queue: readonly QueuedActivity[];
-  readonly occupied: readonly { readonly workflowId: string; readonly activityId: string; readonly epoch: number; readonly workerId: string }[];
+  readonly occupied: readonly {
+    readonly workflowId: string;
+    readonly activityId: string;
+    readonly epoch: number;
+    readonly workerId: string;
+  }[];
   readonly running: readonly { readonly workflowId: string; readonly project: string }[];
 }
 

@@ -68,7 +68,14 @@ export class Dispatching {
     const lanePartition = dispatcher.lanePartition(workerId, this.#spread++);
     if (lanePartition !== null && !this.#memory.owns(activity.workflowId)) {
       const { workflowId, activityId, epoch } = activity;
-      context.batch.remotePlacements.push({ workflowId, activityId, epoch, workerId, lanePartition, atMs: context.nowMs });
+      context.batch.remotePlacements.push({
+        workflowId,
+        activityId,
+        epoch,
+        workerId,
+        lanePartition,
+        atMs: context.nowMs,
+      });
       context.batch.notifyPeers = true;
       return;
     }
@@ -80,7 +87,10 @@ export class Dispatching {
     if (!placed) dispatcher.release(activity.workflowId, activity.activityId, activity.epoch);
   }
 
-  async #showReasons(waiting: readonly { activity: QueuedActivity; reason: WaitReason }[], nowMs: number): Promise<void> {
+  async #showReasons(
+    waiting: readonly { activity: QueuedActivity; reason: WaitReason }[],
+    nowMs: number,
+  ): Promise<void> {
     if (nowMs - this.#reasonsAtMs < REASONS_EVERY_MS) return;
     this.#reasonsAtMs = nowMs;
     const shown = new Map<string, WaitReason>();

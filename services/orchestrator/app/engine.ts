@@ -25,6 +25,9 @@ const TOPICS = ['orchestrator.commands', 'activities.events', 'workers.events'] 
 /** Longest wait for messages: bounds how late a lease or an execution timeout is noticed. */
 const TICK_MS = 100;
 
+/** A dead orchestrator's partitions move on after this; a pause of ours must stay below it. */
+const SESSION_TIMEOUT_MS = 4_000;
+
 /** Wait before another try when the database or the bus cannot be reached. */
 const RETRY_MS = 250;
 
@@ -68,6 +71,8 @@ export class Engine {
       groupId: GROUP,
       topics: TOPICS,
       from: 'beginning',
+      sessionTimeoutMs: SESSION_TIMEOUT_MS,
+      ...(this.#settings.instanceId === undefined ? {} : { instanceId: this.#settings.instanceId }),
       onRebalance: (change) => this.#rebalance(change),
     });
     this.#loop = this.#run(this.#subscription);
@@ -102,7 +107,10 @@ export class Engine {
    * a commit fails, everything decided since is forgotten with it.
    */
   async #run(subscription: Subscription): Promise<void> {
-    let committing: { done: Promise<void>; messages: readonly ReceivedMessage[] } = { done: Promise.resolve(), messages: [] };
+    let committing: { done: Promise<void>; messages: readonly ReceivedMessage[] } = {
+      done: Promise.resolve(),
+      messages: [],
+    };
     let messages: readonly ReceivedMessage[] = [];
     while (!this.#stopping) {
       try {
@@ -126,7 +134,9 @@ export class Engine {
         await this.#recover(subscription, messages, error);
       }
     }
-    await committing.done.catch((error: unknown) => this.#ports.log.warn({ err: error }, 'last batch not committed: it comes again'));
+    await committing.done.catch((error: unknown) =>
+      this.#ports.log.warn({ err: error }, 'last batch not committed: it comes again'),
+    );
   }
 
   #wait(): number {
@@ -240,7 +250,11 @@ export class Engine {
 
   #isPoison(source: ReceivedMessage): boolean {
     const position = this.#poison?.position;
-    return position?.topic === source.topic && position.partition === source.partition && position.nextOffset === source.offset;
+    return (
+      position?.topic === source.topic &&
+      position.partition === source.partition &&
+      position.nextOffset === source.offset
+    );
   }
 }
 

@@ -61,6 +61,7 @@ export class Heartbeats {
     context.batch.progress({ workflowId, activityId, epoch, progressJson: JSON.stringify(progress) });
     const jobId = this.#memory.get(workflowId)?.header?.jobId;
     if (jobId === undefined) return;
-    for (const metric of payload.metrics) if (Number.isFinite(metric.value)) context.batch.metric({ jobId, epoch, ...metric });
+    for (const metric of payload.metrics)
+      if (Number.isFinite(metric.value)) context.batch.metric({ jobId, epoch, ...metric });
   }
 }

@@ -24,6 +24,8 @@ export interface EngineSettings {
   readonly workerTimeoutMs: number;
   /** Messages of one batch at most: bounds memory and the length of a transaction. */
   readonly maxBatch: number;
+  /** Stable name of this orchestrator: started anew, it takes its partitions back at once. */
+  readonly instanceId?: string;
 }
 
 export interface EnginePorts {

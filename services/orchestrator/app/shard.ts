@@ -97,7 +97,9 @@ export class ShardMemory {
     const lease = granted({ workflowId, activityId, epoch, workerId: workerId ?? '', startToCloseMs }, nowMs);
     const started = activity.state === 'running' && startedAtMs !== null;
     this.setLease(
-      started ? confirmed(lease, { workerId: workerId ?? '', incarnation: incarnation ?? '', startedAtMs }, nowMs) : lease,
+      started
+        ? confirmed(lease, { workerId: workerId ?? '', incarnation: incarnation ?? '', startedAtMs }, nowMs)
+        : lease,
     );
     this.#cells.get(workflowId)?.placements.set(activityId, {
       epoch,

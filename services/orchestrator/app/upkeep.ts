@@ -69,7 +69,8 @@ export class Upkeep {
   async #endExecutions(context: DecisionContext): Promise<void> {
     const late: string[] = [];
     for (const cell of this.#memory.cells())
-      if (cell.status === 'open' && cell.header !== null && cell.header.deadlineAtMs <= context.nowMs) late.push(cell.workflowId);
+      if (cell.status === 'open' && cell.header !== null && cell.header.deadlineAtMs <= context.nowMs)
+        late.push(cell.workflowId);
     await this.#memory.load(late);
     for (const id of late) {
       const cell = this.#memory.get(id);
@@ -131,4 +132,5 @@ export class Upkeep {
   }
 }
 
-const earliest = (a: number | null, b: number | null): number | null => (a === null ? b : b === null ? a : Math.min(a, b));
+const earliest = (a: number | null, b: number | null): number | null =>
+  a === null ? b : b === null ? a : Math.min(a, b);

@@ -151,7 +151,8 @@ export function completed(entry: ActivityEntry, output: unknown, startedAtMs: nu
 export function failed(entry: ActivityEntry, failure: ActivityFailure, startedAtMs: number, atMs: number): LedgerStep {
   const closed = closeAttempt(withStart(entry, startedAtMs, atMs), atMs);
   const failures = entry.failures + 1;
-  if (!failure.retryable || failures >= entry.request.retry.maxAttempts) return giveUp({ ...closed, failures }, failure);
+  if (!failure.retryable || failures >= entry.request.retry.maxAttempts)
+    return giveUp({ ...closed, failures }, failure);
   const wait = backoffMs(entry.request.retry, failures);
   return { entry: requeue({ ...closed, failures, lastFailure: failure }, atMs, wait), outcome: null };
 }
@@ -199,7 +200,12 @@ export function cancelled(entry: ActivityEntry, atMs: number): ActivityEntry {
 export const backoffMs = (retry: RetryPolicy, failures: number): number =>
   Math.min(retry.maxIntervalMs, Math.round(retry.initialIntervalMs * retry.backoff ** (failures - 1)));
 
-const leaseFailure = (code: string, message: string): ActivityFailure => ({ code, message, retryable: true, logTail: [] });
+const leaseFailure = (code: string, message: string): ActivityFailure => ({
+  code,
+  message,
+  retryable: true,
+  logTail: [],
+});
 
 const giveUp = (entry: ActivityEntry, failure: ActivityFailure): LedgerStep => ({
   entry: { ...entry, state: 'failed', lastFailure: failure },
@@ -233,7 +239,8 @@ const runMs = (entry: ActivityEntry, atMs: number): number => {
 
 /** Books the time of an attempt without result: useful up to its last checkpoint, lost after it; waiting when it never started. */
 function closeAttempt(entry: ActivityEntry, atMs: number): ActivityEntry {
-  if (entry.startedAtMs === null) return { ...entry, waitingMs: entry.waitingMs + Math.max(0, atMs - entry.queuedAtMs) };
+  if (entry.startedAtMs === null)
+    return { ...entry, waitingMs: entry.waitingMs + Math.max(0, atMs - entry.queuedAtMs) };
   const total = runMs(entry, atMs);
   const useful = entry.checkpointAtMs === null ? 0 : clamp(entry.checkpointAtMs - entry.startedAtMs, 0, total);
   return { ...entry, usefulMs: entry.usefulMs + useful, lostMs: entry.lostMs + (total - useful) };

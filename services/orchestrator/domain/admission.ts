@@ -9,7 +9,11 @@ import type { WorkflowRegistry } from './workflows/registry.ts';
 export type Admission =
   | { readonly kind: 'append'; readonly fact: Fact }
   /** Late: recorded, and the worker that still runs the old attempt is told to stop. */
-  | { readonly kind: 'late'; readonly fact: Fact; readonly stop: { readonly activityId: string; readonly epoch: number } | null }
+  | {
+      readonly kind: 'late';
+      readonly fact: Fact;
+      readonly stop: { readonly activityId: string; readonly epoch: number } | null;
+    }
   | { readonly kind: 'ignore'; readonly reason: string };
 
 /** Messages of workflows that the shard folds; heartbeats do not enter the log. */
@@ -53,7 +57,10 @@ export function admit(registry: WorkflowRegistry, state: WorkflowState | null, m
   return { kind: 'append', fact: factOf(message) };
 }
 
-function admitStart(registry: WorkflowRegistry, payload: Extract<WorkflowMessage, { type: 'StartWorkflow' }>['payload']): Admission {
+function admitStart(
+  registry: WorkflowRegistry,
+  payload: Extract<WorkflowMessage, { type: 'StartWorkflow' }>['payload'],
+): Admission {
   const profile = registry.profile(payload.jobType);
   if (profile?.current == null) return { kind: 'ignore', reason: `job type ${payload.jobType} is not available` };
   return {
@@ -89,7 +96,10 @@ function factOf(message: AttemptMessage): Fact {
     }
     case 'ActivityCompleted': {
       const { activityId, epoch, workerId, startedAtMs, outputJson } = message.payload;
-      return { type: 'ActivityCompleted', data: { activityId, epoch, workerId, startedAtMs, output: JSON.parse(outputJson) } };
+      return {
+        type: 'ActivityCompleted',
+        data: { activityId, epoch, workerId, startedAtMs, output: JSON.parse(outputJson) },
+      };
     }
     case 'ActivityFailed': {
       const { activityId, epoch, workerId, startedAtMs, code, message: text, retryable, logTail } = message.payload;

@@ -24,7 +24,11 @@ export type Fact =
     }
   | {
       readonly type: 'ActivityStarted';
-      readonly data: OfAttempt & { readonly workerId: string; readonly incarnation: string; readonly startedAtMs: number };
+      readonly data: OfAttempt & {
+        readonly workerId: string;
+        readonly incarnation: string;
+        readonly startedAtMs: number;
+      };
     }
   | {
       readonly type: 'CheckpointSaved';
@@ -42,13 +46,22 @@ export type Fact =
       readonly type: 'ActivityYielded';
       readonly data: OfAttempt & { readonly workerId: string; readonly startedAtMs: number; readonly reason: string };
     }
-  | { readonly type: 'ActivityDeclined'; readonly data: OfAttempt & { readonly workerId: string; readonly reason: string } }
+  | {
+      readonly type: 'ActivityDeclined';
+      readonly data: OfAttempt & { readonly workerId: string; readonly reason: string };
+    }
   | { readonly type: 'LeaseEnded'; readonly data: OfAttempt & { readonly reason: LeaseEnd } }
-  | { readonly type: 'CancelRequested'; readonly data: { readonly requestedBy: string; readonly reason: string | null } }
+  | {
+      readonly type: 'CancelRequested';
+      readonly data: { readonly requestedBy: string; readonly reason: string | null };
+    }
   | { readonly type: 'ExecutionTimedOut'; readonly data: Record<string, never> }
   | { readonly type: 'TimerFired'; readonly data: { readonly name: string } }
   /** A message of an attempt that is not the current one, or for a workflow that has ended: recorded, changes nothing. */
-  | { readonly type: 'LateMessageIgnored'; readonly data: { readonly message: string; readonly activityId: string | null; readonly epoch: number | null } };
+  | {
+      readonly type: 'LateMessageIgnored';
+      readonly data: { readonly message: string; readonly activityId: string | null; readonly epoch: number | null };
+    };
 
 export type FactType = Fact['type'];
 

@@ -24,7 +24,9 @@ describe('machineRunner', () => {
       const [next, actions] = transition(threeSteps, snapshot, event);
       const step = runner.step(state, event);
       expect(step.state).toEqual({ value: next.value, context: next.context });
-      expect(step.actions).toEqual(actions.filter((a) => !a.type.startsWith('xstate.')).map(({ type, params }) => ({ type, params })));
+      expect(step.actions).toEqual(
+        actions.filter((a) => !a.type.startsWith('xstate.')).map(({ type, params }) => ({ type, params })),
+      );
       expect(step.moved).toBe(next !== snapshot);
       snapshot = next;
       state = step.state;

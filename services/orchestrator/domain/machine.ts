@@ -1,4 +1,10 @@
-import { type AnyActorScope, type AnyMachineSnapshot, type AnyStateMachine, initialTransition, transition } from 'xstate';
+import {
+  type AnyActorScope,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  initialTransition,
+  transition,
+} from 'xstate';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { WorkflowAction, WorkflowEvent } from './workflows/vocabulary.ts';
 
@@ -65,7 +71,9 @@ function inertScope(machine: AnyStateMachine): AnyActorScope {
       },
     },
   }) as AnyStateMachine;
-  transition(listener, machine.resolveState({ value: machine.root.initial.target[0]?.key ?? '', context: {} }), { type: 'cancel' });
+  transition(listener, machine.resolveState({ value: machine.root.initial.target[0]?.key ?? '', context: {} }), {
+    type: 'cancel',
+  });
   invariant(scope !== null, 'xstate hands a scope to the machine');
   return scope;
 }

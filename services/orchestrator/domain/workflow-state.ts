@@ -37,7 +37,12 @@ export interface WorkflowState {
 /** What follows from a fact, to be carried out once, in the transaction that appends it. On replay nobody looks. */
 export type Effect =
   | { readonly type: 'activityChanged'; readonly entry: ActivityEntry }
-  | { readonly type: 'stopAttempt'; readonly activityId: string; readonly epoch: number; readonly reason: 'Cancelled' | 'Revoked' }
+  | {
+      readonly type: 'stopAttempt';
+      readonly activityId: string;
+      readonly epoch: number;
+      readonly reason: 'Cancelled' | 'Revoked';
+    }
   | { readonly type: 'setTimer'; readonly name: string; readonly fireAtMs: number }
   | { readonly type: 'cancelTimer'; readonly name: string }
   | { readonly type: 'finished'; readonly status: JobStatus; readonly result: unknown; readonly error: unknown };
@@ -133,7 +138,12 @@ class Evolution {
     this.#change(step.entry);
     if (fact.type === 'LeaseEnded') {
       // The worker may still run it (stopped and continued, cut off): tell it that its time is over.
-      this.#effects.push({ type: 'stopAttempt', activityId: fact.data.activityId, epoch: fact.data.epoch, reason: 'Revoked' });
+      this.#effects.push({
+        type: 'stopAttempt',
+        activityId: fact.data.activityId,
+        epoch: fact.data.epoch,
+        reason: 'Revoked',
+      });
     }
     if (step.outcome === null) return;
     this.#tell(
@@ -178,7 +188,12 @@ class Evolution {
     for (const entry of Object.values(this.#state.activities)) {
       if (isOver(entry)) continue;
       this.#change(cancelled(entry, this.#atMs));
-      this.#effects.push({ type: 'stopAttempt', activityId: entry.request.activityId, epoch: entry.epoch, reason: 'Cancelled' });
+      this.#effects.push({
+        type: 'stopAttempt',
+        activityId: entry.request.activityId,
+        epoch: entry.epoch,
+        reason: 'Cancelled',
+      });
     }
     for (const name of Object.keys(this.#state.timers)) this.#cancelTimer(name);
     const finish = { status: params.status, result: params.result, error: errorOf(params) };
@@ -235,6 +250,11 @@ function endOf(
 /** The problem of a job that ended badly; null for one that ended as it should. */
 function errorOf(params: { status: JobStatus; failure: unknown }): unknown {
   if (params.status === JOB_STATUS.timedOut)
-    return { code: 'ExecutionTimeout', message: 'the job ran longer than its type allows', retryable: false, logTail: [] };
+    return {
+      code: 'ExecutionTimeout',
+      message: 'the job ran longer than its type allows',
+      retryable: false,
+      logTail: [],
+    };
   return params.failure;
 }

@@ -13,7 +13,7 @@ afterAll(() => gateway.close());
 
 async function newJob(key: string): Promise<{ id: string; workflowId: string }> {
   const answer = await gateway.call('/v1/jobs', { key: one.submitter, body: fineTune({ idempotencyKey: key }) });
-  return { id: String(answer.body['id']), workflowId: `wf-fine_tune-one-${key}` };
+  return { id: String(answer.body['id']), workflowId: `wf-fine_tune-one.${key}` };
 }
 const append = (workflowId: string, from: number, to: number) =>
   gateway.database.query(

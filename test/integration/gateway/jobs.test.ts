@@ -92,9 +92,9 @@ describe('cancel', () => {
       expect([answer.status, answer.body['id']]).toEqual([202, id]);
     }
     const { rows } = await gateway.database.query<{ id: string }>(
-      `select distinct headers::jsonb ->> 'ce_id' as id from bus_messages where key = 'wf-fine_tune-one-to-cancel' and headers::text like '%CancelJob%'`,
+      `select distinct headers::jsonb ->> 'ce_id' as id from bus_messages where key = 'wf-fine_tune-one.to-cancel' and headers::text like '%CancelJob%'`,
     );
-    expect(rows).toEqual([{ id: 'cancel:wf-fine_tune-one-to-cancel' }]);
+    expect(rows).toEqual([{ id: 'cancel:wf-fine_tune-one.to-cancel' }]);
   });
 
   it.each(['COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT', 'EVAL_FAILED'])(
@@ -148,7 +148,7 @@ describe('details of a job', () => {
   let workflowId: string;
   beforeAll(async () => {
     id = await submit('detailed');
-    workflowId = 'wf-fine_tune-one-detailed';
+    workflowId = 'wf-fine_tune-one.detailed';
   });
   const get = (what: string) => gateway.call(`/v1/jobs/${id}/${what}`, { key: one.viewer });
   const logCompletion = (seq: number, activityId: string, output: unknown) =>

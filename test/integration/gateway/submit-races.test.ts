@@ -22,7 +22,7 @@ it('200 identical submits in parallel are one job, one reservation and one start
   expect(statuses.filter((status) => status === 201)).toHaveLength(1);
   expect(statuses.filter((status) => status === 200)).toHaveLength(199);
   expect(new Set(answers.map(({ body }) => body['id'])).size).toBe(1);
-  expect(await commands('wf-fine_tune-crowd-once')).toBe(1);
+  expect(await commands('wf-fine_tune-crowd.once')).toBe(1);
   expect(await count(`select count(*) as n from budget_ledger where project = 'crowd'`)).toBe(1);
   const estimate = Number(answers[0]?.body['gpuSecondsEstimate']);
   expect(await count(`select gpu_seconds_reserved as n from projects where id = 'crowd'`)).toBe(estimate);

@@ -22,17 +22,31 @@ afterEach(async () => {
 afterAll(() => db.drop());
 
 const workflowState = async (id: string) =>
-  (await db.database.query<{ state: string; status: string }>('select state, status from workflows where workflow_id = $1', [id])).rows[0];
+  (
+    await db.database.query<{ state: string; status: string }>(
+      'select state, status from workflows where workflow_id = $1',
+      [id],
+    )
+  ).rows[0];
 const eventTypes = async (id: string) =>
-  (await db.database.query<{ type: string }>('select type from events where workflow_id = $1 order by seq', [id])).rows.map((r) => r.type);
+  (
+    await db.database.query<{ type: string }>('select type from events where workflow_id = $1 order by seq', [id])
+  ).rows.map((r) => r.type);
 
 describe('engine', () => {
   it('runs a workflow of three activities to its end', async () => {
     const { bus } = keep(await startEngine(db.url));
     keep(await startWorker(db.url, trivial));
     await bus.publish([startCommand('wf-basic')]);
-    await eventually(async () => expect(await workflowState('wf-basic')).toEqual({ state: 'completed', status: 'done' }));
-    expect(await eventTypes('wf-basic')).toEqual(['WorkflowStarted', 'ActivityCompleted', 'ActivityCompleted', 'ActivityCompleted']);
+    await eventually(async () =>
+      expect(await workflowState('wf-basic')).toEqual({ state: 'completed', status: 'done' }),
+    );
+    expect(await eventTypes('wf-basic')).toEqual([
+      'WorkflowStarted',
+      'ActivityCompleted',
+      'ActivityCompleted',
+      'ActivityCompleted',
+    ]);
   });
 
   it('a start command that comes twice starts one workflow', async () => {
@@ -40,7 +54,9 @@ describe('engine', () => {
     keep(await startWorker(db.url, trivial));
     await bus.publish([startCommand('wf-twice'), startCommand('wf-twice')]);
     await bus.publish([startCommand('wf-twice')]);
-    await eventually(async () => expect(await workflowState('wf-twice')).toEqual({ state: 'completed', status: 'done' }));
+    await eventually(async () =>
+      expect(await workflowState('wf-twice')).toEqual({ state: 'completed', status: 'done' }),
+    );
     expect((await eventTypes('wf-twice')).filter((type) => type === 'WorkflowStarted')).toHaveLength(1);
   });
 
@@ -48,13 +64,17 @@ describe('engine', () => {
     const { bus } = keep(await startEngine(db.url));
     let reason: unknown = null;
     const waits = ({ signal }: { signal: AbortSignal }) =>
-      new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error((reason = signal.reason) as string))));
+      new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(new Error((reason = signal.reason) as string))),
+      );
     keep(await startWorker(db.url, { ...trivial, second: waits }));
     await bus.publish([startCommand('wf-cancel')]);
     await eventually(async () => expect(await workflowState('wf-cancel')).toEqual({ state: 'second', status: 'open' }));
     await eventually(async () => expect(await eventTypes('wf-cancel')).toContain('ActivityStarted'));
     await bus.publish([cancelCommand('wf-cancel')]);
-    await eventually(async () => expect(await workflowState('wf-cancel')).toEqual({ state: 'cancelled', status: 'done' }));
+    await eventually(async () =>
+      expect(await workflowState('wf-cancel')).toEqual({ state: 'cancelled', status: 'done' }),
+    );
     await eventually(() => expect(reason).toBe('Cancelled'));
   });
 

@@ -19,7 +19,12 @@ export const fineTune = workflow<FineTuneInput>('fine_tune@1', ({ runs, ends }) 
       input: ({ input }) => ({ dataset: input.dataset }),
       onDone: 'preprocessing',
     }),
-    preprocessing: runs('preprocess_data', { lane: 'cpu', startToClose: '2h', input: preprocessing, onDone: 'preparing' }),
+    preprocessing: runs('preprocess_data', {
+      lane: 'cpu',
+      startToClose: '2h',
+      input: preprocessing,
+      onDone: 'preparing',
+    }),
     preparing: runs('prepare_workspace', { lane: 'cpu', startToClose: '1h', input: preparing, onDone: 'training' }),
     training: runs('run_training', { lane: 'gpu', startToClose: '24h', input: training, onDone: 'uploading' }),
     uploading: runs('upload_artifacts', { lane: 'cpu', startToClose: '2h', input: uploading, onDone: 'evaluating' }),

@@ -97,7 +97,10 @@ export interface Vocabulary<Input> {
  */
 export function workflow<Input>(
   definition: string,
-  flow: (words: Vocabulary<Input>) => { readonly initial: string; readonly states: Record<string, StateDeclaration<Input>> },
+  flow: (words: Vocabulary<Input>) => {
+    readonly initial: string;
+    readonly states: Record<string, StateDeclaration<Input>>;
+  },
 ) {
   const { initial, states } = flow({
     runs: (activity, options) => ({ kind: 'runs', activity, ...options }),
@@ -139,7 +142,11 @@ function stateNode<Input>(declaration: StateDeclaration<Input>) {
         exit: [{ type: 'cancelTimer' as const, params: { name: declaration.timer } }],
         on: {
           timer: [
-            { guard: ({ event }: { event: WorkflowEvent }) => event.type === 'timer' && event.name === declaration.timer, target: declaration.then },
+            {
+              guard: ({ event }: { event: WorkflowEvent }) =>
+                event.type === 'timer' && event.name === declaration.timer,
+              target: declaration.then,
+            },
           ],
           cancel: [{ target: 'cancelled' }],
           timeout: [{ target: 'timedOut' }],
@@ -166,7 +173,9 @@ function runsNode<Input>(step: Step<Input>) {
   type Args = { context: Ctx<Input>; event: WorkflowEvent };
   const isDone = (event: WorkflowEvent): boolean => event.type === 'activity.done' && event.activity === step.activity;
   const withOutput = (context: Ctx<Input>, event: WorkflowEvent): Ctx<Input> =>
-    event.type === 'activity.done' ? { ...context, outputs: { ...context.outputs, [step.activity]: event.output } } : context;
+    event.type === 'activity.done'
+      ? { ...context, outputs: { ...context.outputs, [step.activity]: event.output } }
+      : context;
   const branches: readonly Branch<Input>[] = typeof step.onDone === 'string' ? [{ to: step.onDone }] : step.onDone;
   const remember = assign<Ctx<Input>, WorkflowEvent, undefined, WorkflowEvent, never>(({ context, event }) => ({
     outputs: withOutput(context, event).outputs,

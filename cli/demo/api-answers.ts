@@ -1,0 +1,113 @@
+import { type Static, Type } from 'typebox';
+import { FINAL_STATUSES, JOB_TYPES, type JobStatus } from '#lib/contracts/jobs.ts';
+import { EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
+
+/** What the demo reads of the gateway's answers; members it does not need are left out. */
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()]);
+
+export const LaneSeconds = Type.Object({ useful: Type.Number(), lost: Type.Number(), waiting: Type.Number() });
+export type LaneSeconds = Static<typeof LaneSeconds>;
+
+export const Problem = Type.Object({
+  code: Type.String(),
+  detail: Type.String(),
+  errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
+});
+
+export const IssuedKey = Type.Object({ key: Type.String() });
+export const DatasetVersion = Type.Object({ name: Type.String(), version: Type.Integer(), bytes: Type.Integer() });
+
+const JobError = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  logTail: Type.Optional(Type.Array(Type.String())),
+});
+
+export const Job = Type.Object({
+  id: Type.String(),
+  type: Type.Union(JOB_TYPES.map((type) => Type.Literal(type))),
+  status: Type.String(),
+  step: nullable(Type.String()),
+  spec: Type.Object({ method: Technique, model: Type.Object({ name: Type.String() }) }),
+  result: Type.Unknown(),
+  error: Type.Unknown(),
+  laneSeconds: LaneSeconds,
+  submittedAt: Type.String(),
+  startedAt: nullable(Type.String()),
+  finishedAt: nullable(Type.String()),
+});
+export type Job = Static<typeof Job>;
+
+/** `error` of a job that failed. */
+export const JobFailure = JobError;
+export const isFinal = (job: Job): boolean => FINAL_STATUSES.includes(job.status as JobStatus);
+
+/** `result` of a `fine_tune` job that came as far as its evaluation. */
+export const FineTuneResult = Type.Object({
+  evaluation: Type.Object({
+    metrics: Type.Array(EvaluationMetric),
+    gate: Type.Object({
+      passed: Type.Boolean(),
+      results: Type.Array(Type.Object({ passed: Type.Boolean(), reason: Type.String() })),
+    }),
+  }),
+  samples: EvaluationReport.properties.samples,
+  training: Type.Record(Type.String(), Type.Number()),
+});
+export type FineTuneResult = Static<typeof FineTuneResult>;
+
+const Progress = Type.Object({
+  atMs: Type.Number(),
+  step: Type.Integer(),
+  stepsTotal: Type.Integer(),
+  throughput: nullable(Type.Number()),
+  device: Type.Optional(
+    nullable(
+      Type.Object({
+        slot: Type.Optional(Type.Integer()),
+        loss: Type.Optional(nullable(Type.Number())),
+      }),
+    ),
+  ),
+});
+
+export const Activity = Type.Object({
+  name: Type.String(),
+  lane: Type.String(),
+  state: Type.String(),
+  epoch: Type.Integer(),
+  failures: Type.Integer(),
+  workerId: nullable(Type.String()),
+  waitReason: nullable(Type.String()),
+  progress: nullable(Progress),
+  queuedAt: Type.String(),
+  startedAt: nullable(Type.String()),
+  endedAt: nullable(Type.String()),
+});
+export type Activity = Static<typeof Activity>;
+export const ActivityList = Type.Object({ items: Type.Array(Activity) });
+
+const Lane = Type.Object({ lane: Type.String(), slots: Type.Integer(), running: Type.Integer() });
+export type Lane = Static<typeof Lane>;
+export const LaneList = Type.Object({ items: Type.Array(Lane) });
+
+export const Curves = Type.Object({
+  series: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      points: Type.Array(Type.Object({ step: Type.Integer(), value: Type.Number() })),
+    }),
+  ),
+});
+
+export const Artifacts = Type.Object({
+  files: Type.Array(Type.Object({ path: Type.String(), bytes: Type.Integer(), sha256: Type.String() })),
+});
+
+export const ModelVersion = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  stage: Type.String(),
+  lineage: Type.Record(Type.String(), Type.String()),
+});
+export type ModelVersion = Static<typeof ModelVersion>;

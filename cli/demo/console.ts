@@ -1,0 +1,78 @@
+import type { WriteStream } from 'node:tty';
+import type { Environment } from '../command.ts';
+import type { JobProgress } from './job-progress.ts';
+import { LiveTerminal } from './live-terminal.ts';
+import { progressFrame } from './progress-frame.ts';
+import { NOTHING_SAID, progressLog, type Said } from './progress-log.ts';
+import { clock } from './quantities.ts';
+import { type Line, painted, span, type Tone } from './text-style.ts';
+
+/** Where a person follows the demo. */
+export interface DemoConsole {
+  /** Columns that may be used; a terminal's width, or what fits a log. */
+  readonly columns: number;
+  /** A line that stays. */
+  say(text: string, tone?: Tone): void;
+  /** Lines of a report. */
+  print(lines: readonly Line[]): void;
+  /** The state of a job, shown in place of the one before. */
+  show(progress: JobProgress): void;
+  /** The job has ended: its last state stays, the next `show` begins a new one. */
+  settle(): void;
+}
+
+const LOG_COLUMNS = 80;
+const MAX_COLUMNS = 100;
+
+/** A live display on a terminal, plain lines anywhere else. `NO_COLOR` (any value) switches colours off, `TERM=dumb` the live display too. */
+export function demoConsole(stream: NodeJS.WriteStream, environment: Environment): DemoConsole {
+  const isTerminal = stream.isTTY && environment['TERM'] !== 'dumb';
+  // A reader that went away (`| head`) or a closed terminal must not end the demo before it has stopped its processes.
+  stream.on('error', () => undefined);
+  const colour = isTerminal && (environment['NO_COLOR'] ?? '') === '';
+  return isTerminal ? terminalConsole(stream as WriteStream, colour) : logConsole(stream);
+}
+
+function terminalConsole(stream: WriteStream, colour: boolean): DemoConsole {
+  const terminal = new LiveTerminal(stream, colour);
+  let last: JobProgress | null = null;
+  const draw = (): void => {
+    if (last !== null) terminal.draw(progressFrame(last, terminal.screen));
+  };
+  stream.on('resize', draw);
+  return {
+    get columns() {
+      return Math.min(terminal.screen.columns - 1, MAX_COLUMNS);
+    },
+    say: (text, tone = 'plain') => terminal.print(painted([span(text, tone)], colour)),
+    print: (lines) => lines.forEach((line) => terminal.print(painted(line, colour))),
+    show: (progress) => {
+      last = progress;
+      draw();
+    },
+    settle: () => {
+      last = null;
+      terminal.keep();
+    },
+  };
+}
+
+function logConsole(stream: NodeJS.WriteStream): DemoConsole {
+  const begunAtMs = performance.now();
+  let said: Said = NOTHING_SAID;
+  const write = (text: string): void => void stream.write(`${text}\n`);
+  const stamped = (text: string): void => write(`[${clock(performance.now() - begunAtMs).padStart(5)}] ${text}`);
+  return {
+    columns: LOG_COLUMNS,
+    say: (text) => stamped(text),
+    print: (lines) => lines.forEach((line) => write(painted(line, false))),
+    show: (progress) => {
+      const next = progressLog(said, progress);
+      said = next.said;
+      next.lines.forEach((line) => stamped(line));
+    },
+    settle: () => {
+      said = NOTHING_SAID;
+    },
+  };
+}

@@ -1,0 +1,157 @@
+import type { Activity, Job, Lane } from './api-answers.ts';
+
+/** What the API said about a job at one moment. */
+export interface JobSnapshot {
+  readonly job: Job;
+  readonly activities: readonly Activity[];
+  readonly gpuLane: Lane | null;
+  readonly atMs: number;
+}
+
+export type StepState = 'pending' | 'waiting' | 'active' | 'done' | 'failed';
+
+/** One of the twelve steps of the flow. */
+export interface FlowStep {
+  readonly number: number;
+  readonly lane: 'client' | 'gateway' | 'CPU' | 'GPU' | '';
+  readonly name: string;
+  readonly state: StepState;
+  /** Time in the lane, ms; null where none is measured. */
+  readonly tookMs: number | null;
+  /** `attempt 2`, or why it waits. */
+  readonly note: string | null;
+}
+
+/** What the current activity reports about itself. */
+export interface Work {
+  readonly step: number;
+  readonly stepsTotal: number;
+  readonly loss: number | null;
+  readonly tokensPerSecond: number | null;
+  readonly etaMs: number | null;
+}
+
+export interface JobProgress {
+  readonly heading: string;
+  readonly model: string;
+  readonly status: string;
+  readonly elapsedMs: number;
+  readonly steps: readonly FlowStep[];
+  readonly work: Work | null;
+  /** The slot of the GPU lane that the job holds, of how many are in use. */
+  readonly gpuSlot: {
+    readonly slot: number;
+    readonly worker: string;
+    readonly inUse: number;
+    readonly slots: number;
+  } | null;
+  /** First report of the current attempt: the speed is measured from there. */
+  readonly measuredFrom: { readonly attempt: string; readonly step: number; readonly atMs: number } | null;
+}
+
+/** Steps 5 to 11 of "Data Flow: Fine-Tune Job" in the platform's design, with their lanes. */
+const ACTIVITY_STEPS = [
+  [5, 'CPU', 'validate_dataset'],
+  [6, 'CPU', 'preprocess_data'],
+  [7, 'CPU', 'prepare_workspace'],
+  [8, 'GPU', 'run_training'],
+  [9, 'CPU', 'upload_artifacts'],
+  [10, 'GPU', 'run_evaluation'],
+  [11, 'CPU', 'register_model'],
+] as const;
+
+/** The progress after a snapshot; `before` is the one before of the same job. */
+export function advance(before: JobProgress | null, snapshot: JobSnapshot, heading: string): JobProgress {
+  const { job, activities, atMs } = snapshot;
+  const current = activities.find(({ state }) => state === 'running') ?? null;
+  const measuredFrom = measureFrom(before?.measuredFrom ?? null, current);
+  return {
+    heading,
+    model: job.spec.model.name,
+    status: job.status,
+    elapsedMs: (job.finishedAt === null ? atMs : Date.parse(job.finishedAt)) - Date.parse(job.submittedAt),
+    steps: flowSteps(snapshot),
+    work: workOf(current, measuredFrom),
+    gpuSlot: gpuSlotOf(current, snapshot.gpuLane),
+    measuredFrom,
+  };
+}
+
+const ENDED_WELL = 'COMPLETED';
+
+function flowSteps({ job, activities, atMs }: JobSnapshot): FlowStep[] {
+  const started = job.startedAt !== null || activities.length > 0;
+  const ended = job.finishedAt !== null;
+  const early = (number: number, lane: FlowStep['lane'], name: string, done: boolean): FlowStep => ({
+    number,
+    lane,
+    name,
+    state: done ? 'done' : 'active',
+    tookMs: null,
+    note: null,
+  });
+  return [
+    early(1, 'client', 'POST /v1/jobs', true),
+    early(2, 'gateway', 'check schema, quota and idempotency', true),
+    early(3, 'gateway', 'store the job as SUBMITTED', true),
+    early(4, 'gateway', 'dispatch the workflow fine_tune', started),
+    ...ACTIVITY_STEPS.map(([number, lane, name]): FlowStep => {
+      const activity = activities.find((candidate) => candidate.name === name);
+      if (activity === undefined) return { number, lane, name, state: 'pending', tookMs: null, note: null };
+      const { queuedAt, startedAt, endedAt } = activity;
+      const tookMs = (endedAt === null ? atMs : Date.parse(endedAt)) - Date.parse(startedAt ?? queuedAt);
+      return {
+        number,
+        lane,
+        name,
+        state: stepState(activity.state),
+        tookMs: Math.max(0, tookMs),
+        note: noteOf(activity),
+      };
+    }),
+    {
+      number: 12,
+      lane: '',
+      name: ended ? `status ${job.status}` : 'status COMPLETED',
+      state: ended ? (job.status === ENDED_WELL ? 'done' : 'failed') : 'pending',
+      tookMs: null,
+      note: null,
+    },
+  ];
+}
+
+function stepState(activity: string): StepState {
+  if (activity === 'done') return 'done';
+  if (activity === 'running') return 'active';
+  return activity === 'queued' ? 'waiting' : 'failed';
+}
+
+function noteOf({ state, epoch, waitReason }: Activity): string | null {
+  if (state === 'queued' && waitReason !== null) return `waits: ${waitReason}`;
+  return epoch > 1 ? `attempt ${epoch}` : null;
+}
+
+function measureFrom(before: JobProgress['measuredFrom'], current: Activity | null): JobProgress['measuredFrom'] {
+  if (current?.progress == null) return null;
+  const attempt = `${current.name}/${current.epoch}`;
+  if (before?.attempt === attempt) return before;
+  return { attempt, step: current.progress.step, atMs: current.progress.atMs };
+}
+
+function workOf(current: Activity | null, from: JobProgress['measuredFrom']): Work | null {
+  if (current?.progress == null || current.progress.stepsTotal === 0) return null;
+  const { step, stepsTotal, throughput, device, atMs } = current.progress;
+  const done = step - (from?.step ?? step);
+  const etaMs = done > 0 && from !== null ? ((atMs - from.atMs) / done) * (stepsTotal - step) : null;
+  return { step, stepsTotal, loss: device?.loss ?? null, tokensPerSecond: throughput, etaMs };
+}
+
+function gpuSlotOf(current: Activity | null, lane: Lane | null): JobProgress['gpuSlot'] {
+  if (current === null || current.lane !== 'gpu') return null;
+  return {
+    slot: current.progress?.device?.slot ?? 0,
+    worker: current.workerId ?? '',
+    inUse: lane?.running ?? 1,
+    slots: lane?.slots ?? 1,
+  };
+}
