@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { type Command, commandHelp, parseOptions, programHelp, UsageError } from './command.ts';
+import { demoCommand } from './demo/command.ts';
 import { startCommandOf } from './start/command.ts';
 import { SERVICES } from './start/services.ts';
 import { statusCommand } from './status/command.ts';
 
-const COMMANDS: readonly Command[] = [startCommandOf(SERVICES), statusCommand];
+const COMMANDS: readonly Command[] = [demoCommand, startCommandOf(SERVICES), statusCommand];
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 

@@ -1,12 +1,26 @@
-// The client of the engine benchmark: keeps `inFlight` workflows open until `total` have ended, then reports.
+// The client of the engine benchmark: keeps `inFlight` workflows open until `total` have ended, then answers with what it saw.
 import { randomUUID } from 'node:crypto';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import { decodeMessage } from '#lib/contracts/envelope.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { codec, startCommand } from '../../test/support/engine-harness.ts';
-import { argument } from './process.ts';
+import { programArgument, serve } from '../support/processes.ts';
+import { quantile } from '../support/report.ts';
 
-const [url, total, inFlight] = [argument(0), Number(argument(1)), Number(argument(2))];
+/** What the client is asked to do. */
+export interface ClientRequest {
+  readonly total: number;
+  readonly inFlight: number;
+}
+
+/** What it saw; times from the submit to the arrival of `JobFinished`. */
+export interface ClientAnswer {
+  readonly seconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+const { url } = programArgument<{ url: string }>();
 const database = new Database({ url, applicationName: 'client' });
 const bus = new PostgresBus({ database });
 const subscription = await bus.subscribe({
@@ -16,49 +30,45 @@ const subscription = await bus.subscribe({
   sessionTimeoutMs: 6_000,
 });
 await subscription.poll({ maxMessages: 1, maxWaitMs: 200 });
-process.send?.('ready');
+serve(
+  async () => {
+    await bus.close();
+    await database.close();
+  },
+  (request) => runWorkflows(request as ClientRequest),
+);
 
-const run = randomUUID().slice(0, 8);
-const startedAt = new Map<string, number>();
-const latencies: number[] = [];
-let submitted = 0;
-const submit = async (n: number): Promise<void> => {
-  const ids = Array.from({ length: Math.min(n, total - submitted) }, () => `wf-${run}-${submitted++}`);
-  const now = performance.now();
-  for (const id of ids) startedAt.set(`job-${id}`, now);
-  if (ids.length > 0) await bus.publish(ids.map((id) => startCommand(id)));
-};
-
-const begin = performance.now();
-let publishing = submit(inFlight);
-while (latencies.length < total) {
-  const messages = await subscription.poll({ maxMessages: 2_000, maxWaitMs: 1_000 });
-  let finished = 0;
-  for (const received of messages) {
-    const decoded = decodeMessage(codec, received);
-    if (!decoded.ok || decoded.message.type !== 'JobFinished') continue;
-    const at = startedAt.get(decoded.message.payload.jobId);
-    if (at === undefined) continue;
-    if (decoded.message.payload.status !== 'COMPLETED')
-      throw new Error(`a run ended ${decoded.message.payload.status}`);
-    latencies.push(performance.now() - at);
-    finished++;
-  }
-  if (finished > 0) {
+async function runWorkflows({ total, inFlight }: ClientRequest): Promise<ClientAnswer> {
+  const run = randomUUID().slice(0, 8);
+  const startedAt = new Map<string, number>();
+  const latencies: number[] = [];
+  let submitted = 0;
+  const submit = async (n: number): Promise<void> => {
+    const ids = Array.from({ length: Math.min(n, total - submitted) }, () => `wf-${run}-${submitted++}`);
+    const now = performance.now();
+    for (const id of ids) startedAt.set(`job-${id}`, now);
+    if (ids.length > 0) await bus.publish(ids.map((id) => startCommand(id)));
+  };
+  const begin = performance.now();
+  let publishing = submit(inFlight);
+  while (latencies.length < total) {
+    const finished = (await finishedJobs()).map((jobId) => startedAt.get(jobId)).filter((at) => at !== undefined);
+    for (const at of finished) latencies.push(performance.now() - at);
+    if (finished.length === 0) continue;
     await publishing;
-    publishing = submit(finished);
+    publishing = submit(finished.length);
   }
+  const seconds = (performance.now() - begin) / 1_000;
+  return { seconds, p50Ms: quantile(latencies, 0.5), p99Ms: quantile(latencies, 0.99) };
 }
-const seconds = (performance.now() - begin) / 1_000;
-latencies.sort((a, b) => a - b);
-const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0;
-process.send?.({
-  seconds,
-  p50Ms: at(0.5),
-  p99Ms: at(0.99),
-  cpuMs: process.cpuUsage().user / 1_000 + process.cpuUsage().system / 1_000,
-});
-await subscription.close();
-await bus.close();
-await database.close();
-process.disconnect();
+
+async function finishedJobs(): Promise<string[]> {
+  const messages = await subscription.poll({ maxMessages: 2_000, maxWaitMs: 1_000 });
+  return messages.flatMap((received) => {
+    const decoded = decodeMessage(codec, received);
+    if (!decoded.ok || decoded.message.type !== 'JobFinished') return [];
+    const { jobId, status } = decoded.message.payload;
+    if (status !== 'COMPLETED') throw new Error(`${jobId} ended ${status}`);
+    return [jobId];
+  });
+}

@@ -1,15 +1,16 @@
-// The orchestrator of the engine benchmark, in a process of its own: main.ts with the registry of the three-step workflow.
+// The orchestrator of the engine benchmarks, in a process of its own: what main.ts builds, with the benchmarks' workflows.
 import { startEngine } from '../../test/support/engine-harness.ts';
-import { registryWithThreeSteps } from '../../test/support/three-steps.ts';
-import { argument, ready } from './process.ts';
+import { programArgument, serve } from '../support/processes.ts';
+import { benchRegistry } from './bench-workflows.ts';
 
-const { close } = await startEngine(argument(0), {
-  registry: registryWithThreeSteps(),
+const { url, maxBatch } = programArgument<{ url: string; maxBatch: number }>();
+const { close } = await startEngine(url, {
+  registry: benchRegistry(),
   settings: {
     leases: { heartbeatTimeoutMs: 300_000, acceptTimeoutMs: 60_000, stallFactor: 20, stallFloorMs: 900_000 },
     heartbeatEveryMs: 60_000,
     workerTimeoutMs: 60_000,
-    maxBatch: Number(argument(1)),
+    maxBatch,
   },
   log: {
     info: () => undefined,
@@ -17,4 +18,4 @@ const { close } = await startEngine(argument(0), {
     error: (fields, message) => console.error(message, fields),
   },
 });
-ready(close);
+serve(close);

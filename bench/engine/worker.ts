@@ -1,11 +1,12 @@
 // The CPU worker of the engine benchmark: three activities that do nothing.
 import { startWorker } from '../../test/support/engine-harness.ts';
-import { argument, ready } from './process.ts';
+import { programArgument, serve } from '../support/processes.ts';
 
+const { url, slots } = programArgument<{ url: string; slots: number }>();
 const nothing = async (): Promise<null> => null;
 const { close } = await startWorker(
-  argument(0),
+  url,
   { first: nothing, second: nothing, third: nothing },
-  { slots: Number(argument(1)), workerId: 'bench-worker' },
+  { slots, workerId: 'bench-worker' },
 );
-ready(close);
+serve(close);

@@ -14,6 +14,7 @@ export const Problem = Type.Object({
   errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
 });
 
+export const Project = Type.Object({ id: Type.String() });
 export const IssuedKey = Type.Object({ key: Type.String() });
 export const DatasetVersion = Type.Object({ name: Type.String(), version: Type.Integer(), bytes: Type.Integer() });
 

@@ -1,4 +1,3 @@
-import type { WriteStream } from 'node:tty';
 import type { Environment } from '../command.ts';
 import type { JobProgress } from './job-progress.ts';
 import { LiveTerminal } from './live-terminal.ts';
@@ -21,8 +20,9 @@ export interface DemoConsole {
   settle(): void;
 }
 
-const LOG_COLUMNS = 80;
-const MAX_COLUMNS = 100;
+/** Room for a file name and its whole digest; a log does not wrap. */
+const LOG_COLUMNS = 118;
+const MAX_COLUMNS = 118;
 
 /** A live display on a terminal, plain lines anywhere else. `NO_COLOR` (any value) switches colours off, `TERM=dumb` the live display too. */
 export function demoConsole(stream: NodeJS.WriteStream, environment: Environment): DemoConsole {
@@ -30,10 +30,10 @@ export function demoConsole(stream: NodeJS.WriteStream, environment: Environment
   // A reader that went away (`| head`) or a closed terminal must not end the demo before it has stopped its processes.
   stream.on('error', () => undefined);
   const colour = isTerminal && (environment['NO_COLOR'] ?? '') === '';
-  return isTerminal ? terminalConsole(stream as WriteStream, colour) : logConsole(stream);
+  return isTerminal ? terminalConsole(stream, colour) : logConsole(stream);
 }
 
-function terminalConsole(stream: WriteStream, colour: boolean): DemoConsole {
+function terminalConsole(stream: NodeJS.WriteStream, colour: boolean): DemoConsole {
   const terminal = new LiveTerminal(stream, colour);
   let last: JobProgress | null = null;
   const draw = (): void => {

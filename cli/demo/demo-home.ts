@@ -25,10 +25,12 @@ export async function freshDemoHome(options: { readonly keep: boolean; readonly 
 
 /** Homes on which a platform runs (another demo, a look around) stay. */
 async function removeOldHomes(): Promise<void> {
-  for (const name of await readdir(HOMES).catch(() => [])) {
+  for (const name of await namesIn(HOMES)) {
     const folder = join(HOMES, name);
-    const isTemporary = (await readdir(folder).catch(() => [])).includes(TEMPORARY);
+    const isTemporary = (await namesIn(folder)).includes(TEMPORARY);
     if (isTemporary && (await lockOwner(homeAt(folder).lockFile)) === null)
       await rm(folder, { recursive: true, force: true });
   }
 }
+
+const namesIn = (folder: string): Promise<string[]> => readdir(folder).catch((): string[] => []);

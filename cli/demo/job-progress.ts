@@ -120,14 +120,15 @@ function flowSteps({ job, activities, atMs }: JobSnapshot): FlowStep[] {
   ];
 }
 
+/** Whatever is neither running nor over waits: for a slot, for a worker's word, for its next attempt. */
 function stepState(activity: string): StepState {
   if (activity === 'done') return 'done';
   if (activity === 'running') return 'active';
-  return activity === 'queued' ? 'waiting' : 'failed';
+  return activity === 'failed' || activity === 'cancelled' ? 'failed' : 'waiting';
 }
 
 function noteOf({ state, epoch, waitReason }: Activity): string | null {
-  if (state === 'queued' && waitReason !== null) return `waits: ${waitReason}`;
+  if (stepState(state) === 'waiting' && waitReason !== null) return `waits: ${waitReason}`;
   return epoch > 1 ? `attempt ${epoch}` : null;
 }
 

@@ -1,4 +1,3 @@
-import type { WriteStream } from 'node:tty';
 import type { Screen } from './progress-frame.ts';
 import { type Line, painted, widthOf } from './text-style.ts';
 
@@ -13,11 +12,11 @@ const DEFAULT_SCREEN: Screen = { columns: 80, rows: 24 };
 
 /** Lines at the end of a terminal that are drawn again in place; everything else scrolls above them. */
 export class LiveTerminal {
-  readonly #stream: WriteStream;
+  readonly #stream: NodeJS.WriteStream;
   readonly #colour: boolean;
   #drawn: readonly Line[] = [];
 
-  constructor(stream: WriteStream, colour: boolean) {
+  constructor(stream: NodeJS.WriteStream, colour: boolean) {
     this.#stream = stream;
     this.#colour = colour;
   }

@@ -116,7 +116,7 @@ const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 function progressBar({ step, stepsTotal }: Work, columns: number): Line {
   const eighths = Math.round((Math.min(step, stepsTotal) / stepsTotal) * columns * 8);
   const filled = '█'.repeat(Math.floor(eighths / 8)) + (EIGHTHS[eighths % 8] ?? '');
-  return [span(filled, 'active'), span('░'.repeat(Math.max(0, columns - [...filled].length)), 'faint')];
+  return [span(filled, 'active'), span('░'.repeat(Math.max(0, columns - filled.length)), 'faint')];
 }
 
 function packed(facts: readonly string[], columns: number): Line[] {

@@ -1,4 +1,4 @@
-import { type Line, type Span, span } from './text-style.ts';
+import { columnsOf, type Line, type Span, span } from './text-style.ts';
 
 export type Align = 'left' | 'right';
 
@@ -19,7 +19,7 @@ export function table(rows: readonly (readonly (string | Span)[])[], align: read
   );
 }
 
-const lengthOf = (cell: Span | undefined): number => [...(cell?.text ?? '')].length;
+const lengthOf = (cell: Span | undefined): number => columnsOf(cell?.text ?? '');
 
 /** Words in lines of at most `width` columns, each after `indent`. A longer word stands alone. */
 export function wrapped(text: string, width: number, indent = ''): string[] {
@@ -27,7 +27,7 @@ export function wrapped(text: string, width: number, indent = ''): string[] {
   let current = '';
   for (const word of text.split(' ')) {
     const longer = current === '' ? word : `${current} ${word}`;
-    if (current !== '' && [...longer].length > width - indent.length) {
+    if (current !== '' && columnsOf(longer) > width - indent.length) {
       lines.push(indent + current);
       current = word;
     } else current = longer;

@@ -10,13 +10,21 @@ const BITS = [
 const BLANK = 0x2800;
 const MARK = '●';
 
+/** What the lines mean, for all charts together. */
+export const CHART_LEGEND: Line = [
+  span('⠤⠒⠤ training', 'active'),
+  span('   '),
+  span(`${MARK} validation`, 'accent'),
+  span('   in nats per token', 'faint'),
+];
+
 /** Room for the plot itself, in cells. */
 export interface ChartSize {
   readonly columns: number;
   readonly rows: number;
 }
 
-/** The training loss as a braille line and the validation losses as dots over it, with axes and a legend. Told apart without colour. */
+/** The training loss as a braille line and the validation losses as dots over it, with axes; told apart without colour. */
 export function terminalChart(curves: LearningCurves, size: ChartSize): Line[] {
   const range = extent(curves);
   if (range === null) return [[span(`${curves.title}: no points`, 'faint')]];
@@ -35,17 +43,7 @@ export function terminalChart(curves: LearningCurves, size: ChartSize): Line[] {
     );
     return [span(`${(label ?? '').padStart(margin)} ${label === undefined ? '│' : '┤'}`, 'faint'), ...merged(cells)];
   });
-  return [
-    [
-      span(curves.title, 'strong'),
-      span('  nats per token:  ', 'faint'),
-      span('⠤⠒⠤ training', 'active'),
-      span('  '),
-      span(`${MARK} validation`, 'accent'),
-    ],
-    ...body,
-    ...stepAxis(x, margin, size),
-  ];
+  return [[span(curves.title)], ...body, ...stepAxis(x, margin, size)];
 }
 
 const rowOf = (value: number, y: Axis, { rows }: ChartSize): number =>

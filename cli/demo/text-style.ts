@@ -21,7 +21,8 @@ const CODES: Readonly<Record<Tone, string | null>> = {
 const ESCAPE = '\u001B[';
 
 /** Columns of a line. Everything we draw with (Latin, block elements, braille) is one column wide. */
-export const widthOf = (line: Line): number => line.reduce((sum, { text }) => sum + [...text].length, 0);
+export const widthOf = (line: Line): number => line.reduce((sum, { text }) => sum + columnsOf(text), 0);
+export const columnsOf = (text: string): number => Array.from(text).length;
 
 /** The line cut to `width` columns, with an ellipsis where something is missing. */
 export function fitted(line: Line, width: number): Line {
@@ -29,7 +30,7 @@ export function fitted(line: Line, width: number): Line {
   const kept: Span[] = [];
   let room = Math.max(0, width - 1);
   for (const { text, tone } of line) {
-    const characters = [...text];
+    const characters = Array.from(text);
     kept.push({ text: characters.slice(0, room).join(''), tone });
     room -= characters.length;
     if (room <= 0) break;
@@ -47,10 +48,13 @@ export function painted(line: Line, colour: boolean): string {
     .join('');
 }
 
-/** Text from elsewhere (a model's sample, a log line), fit to be printed: one line, no control characters that could move the cursor. */
+/**
+ * Text from elsewhere (a model's sample, a log line), fit to be printed: one line, no control characters that could move the cursor, no
+ * replacement characters of a token that ends within a character.
+ */
 export function printable(text: string): string {
   return text
     .replaceAll(/\s+/g, ' ')
-    .replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '')
+    .replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029\uFFFD]/gu, '')
     .trim();
 }

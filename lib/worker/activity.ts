@@ -41,11 +41,11 @@ export interface ActivityContext<Input = unknown> {
   /** Aborted when the attempt must end; `reason` is an `EndReason`. Attempts that can yield save a checkpoint first. */
   readonly signal: AbortSignal;
   /** The next heartbeat carries the newest progress. */
-  progress(progress: Progress): void;
+  readonly progress: (progress: Progress) => void;
   /** The next heartbeat carries these points; at most `MAX_PENDING_METRICS` wait. */
-  metrics(points: readonly MetricPoint[]): void;
+  readonly metrics: (points: readonly MetricPoint[]) => void;
   /** Reports a checkpoint whose manifest is written. */
-  checkpointSaved(checkpoint: { step: number; manifestKey: string; digest: string }): void;
+  readonly checkpointSaved: (checkpoint: { step: number; manifestKey: string; digest: string }) => void;
 }
 
 /** An activity that a worker can run. `run` resolves with the output (JSON, at most 256 KiB) or throws. */

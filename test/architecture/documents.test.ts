@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ERROR_CATALOGUE } from '#lib/kernel/error-catalogue.ts';
-import { markdownFiles, moduleFiles, read, repositoryFiles, ROOT } from './source-tree.ts';
+import { isTest, markdownFiles, moduleFiles, read, repositoryFiles, ROOT } from './source-tree.ts';
 
 const documents = markdownFiles().map((path) => ({ path, text: read(path) }));
 const SERVICES = ['gateway', 'orchestrator', 'cpu-worker', 'gpu-worker', 'drift-monitor'];
@@ -48,10 +48,23 @@ describe('documents', () => {
     expect(named.filter(({ test }) => !tests.some((each) => each === test || each.endsWith(`/${test}`)))).toEqual([]);
   });
 
+  it('quote the titles of tests as they are', () => {
+    const tests = repositoryFiles().filter((path) => /\.ts$/.test(path) && isTest(path));
+    const titles = tests.map(read).join('\n').replaceAll("\\'", "'");
+    const text = read('docs/failure-modes.md');
+    // After the name of a test file come its titles, in quotation marks, separated by commas.
+    const quoted = [...text.matchAll(/\.(?:test|contract)\.ts`((?:,? "[^"\n]+")+)/g)].flatMap(([, list = '']) =>
+      [...list.matchAll(/"([^"]+)"/g)].map(([, title = '']) => title),
+    );
+    expect(quoted.length).toBeGreaterThan(15);
+    expect(quoted.filter((title) => !titles.includes(title))).toEqual([]);
+  });
+
   it('name only error codes of the catalogue in docs/errors.md, and all of them', () => {
     const codes = [...read('docs/errors.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, code]) => code);
     expect(codes.length).toBeGreaterThan(20);
-    expect(codes.toSorted()).toEqual(Object.keys(ERROR_CATALOGUE).sort());
+    expect(new Set(codes)).toEqual(new Set(Object.keys(ERROR_CATALOGUE)));
+    expect(codes).toHaveLength(Object.keys(ERROR_CATALOGUE).length);
   });
 
   it('are in the root folder: README for users, CONTRIBUTING and AGENTS for developers, the changes, the licence', () => {

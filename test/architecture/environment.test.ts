@@ -9,7 +9,7 @@ import { markdownFiles, read, repositoryFiles } from './source-tree.ts';
 const CONFIGS = [GatewayConfig, OrchestratorConfig, CpuWorkerConfig, GpuWorkerConfig, DriftMonitorConfig];
 
 interface Variable {
-  readonly default?: unknown;
+  readonly default?: string | number | boolean;
   readonly description?: string;
 }
 

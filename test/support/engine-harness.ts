@@ -1,4 +1,7 @@
+import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
 import { singleObjectCodec } from '#lib/contracts/codec.ts';
@@ -101,6 +104,19 @@ export async function startWorker(
     await database.close();
   };
   return { worker, bus, close };
+}
+
+/** A fixture process that serves, and how to kill it with SIGKILL. Killed with the test at the latest. */
+export async function startProcess(fixture: string, ...args: string[]): Promise<{ kill: () => Promise<void> }> {
+  const child = fork(join(import.meta.dirname, 'fixtures', fixture), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  await once(child, 'message');
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const dead = once(child, 'exit');
+    child.kill('SIGKILL');
+    await dead;
+  };
+  return { kill };
 }
 
 /** The command that starts a workflow, as the gateway publishes it. */

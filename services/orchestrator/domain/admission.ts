@@ -1,5 +1,4 @@
 import type { Message } from '#lib/contracts/envelope.ts';
-import type { JobType } from '#lib/contracts/jobs.ts';
 import { isCurrent } from './activity-ledger.ts';
 import type { Fact } from './facts.ts';
 import type { WorkflowState } from './workflow-state.ts';
@@ -70,7 +69,7 @@ function admitStart(
       data: {
         jobId: payload.jobId,
         project: payload.project,
-        jobType: payload.jobType as JobType,
+        jobType: payload.jobType,
         definition: profile.current,
         priority: payload.priority,
         submittedAtMs: payload.submittedAtMs,

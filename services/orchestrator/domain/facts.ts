@@ -1,4 +1,3 @@
-import type { JobType } from '#lib/contracts/jobs.ts';
 import type { ActivityFailure, LeaseEnd, RetryPolicy } from './activity-ledger.ts';
 
 interface OfAttempt {
@@ -13,7 +12,7 @@ export type Fact =
       readonly data: {
         readonly jobId: string;
         readonly project: string;
-        readonly jobType: JobType | string;
+        readonly jobType: string;
         readonly definition: string;
         readonly priority: number;
         readonly submittedAtMs: number;

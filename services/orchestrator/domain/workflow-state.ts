@@ -122,8 +122,14 @@ class Evolution {
         return this.#change(started(this.#entry(fact.data.activityId), fact.data, this.#atMs));
       case 'CheckpointSaved':
         return this.#change(checkpointed(this.#entry(fact.data.activityId), fact.data, this.#atMs));
-      default:
+      case 'ActivityCompleted':
+      case 'ActivityFailed':
+      case 'ActivityYielded':
+      case 'ActivityDeclined':
+      case 'LeaseEnded':
         return this.#endAttempt(fact);
+      default:
+        return assertNever(fact);
     }
   }
 

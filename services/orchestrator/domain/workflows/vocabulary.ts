@@ -74,7 +74,7 @@ type StateDeclaration<Input> = Step<Input> | Wait | End<Input>;
 /** The words of one workflow's flow, typed by its input. */
 export interface Vocabulary<Input> {
   /** Runs one activity on a lane; its output is kept in `outputs` under the activity's name. */
-  runs<A extends ActivityName>(
+  readonly runs: <A extends ActivityName>(
     activity: A,
     options: {
       readonly lane: Lane;
@@ -84,11 +84,11 @@ export interface Vocabulary<Input> {
       /** Next state; or branches, the first whose condition holds, the last without condition. */
       readonly onDone: string | readonly Branch<Input>[];
     },
-  ): StateDeclaration<Input>;
+  ) => StateDeclaration<Input>;
   /** Waits for a durable timer. */
-  waits(options: { readonly timer: string; readonly for: string; readonly then: string }): StateDeclaration<Input>;
+  readonly waits: (options: { readonly timer: string; readonly for: string; readonly then: string }) => StateDeclaration<Input>;
   /** The end of the flow, with the job's final status and result. */
-  ends(status: JobStatus, result?: (context: Ctx<Input>) => unknown): StateDeclaration<Input>;
+  readonly ends: (status: JobStatus, result?: (context: Ctx<Input>) => unknown) => StateDeclaration<Input>;
 }
 
 /**
