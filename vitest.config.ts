@@ -19,6 +19,8 @@ export default defineConfig({
       {
         test: {
           name: 'database',
+          // One kind after the other: real processes with heartbeats must not compete with everything else for two cores.
+          sequence: { groupOrder: 1 },
           include: DATABASE,
           globalSetup: ['test/support/database-setup.ts'],
           testTimeout: 60_000,
@@ -28,6 +30,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: HEAVY,
           fileParallelism: false,
           testTimeout: 300_000,

@@ -52,6 +52,11 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<ObjectInfo>;
   /** Removes an object; absent is fine. For retention only. */
   delete(key: string): Promise<void>;
+  /**
+   * Removes what interrupted writers left and no key names, when nothing of it changed for `olderThanMs`; interrupted uploads lose their
+   * parts by this, so give it hours. `now` is epoch milliseconds. Returns the bytes freed.
+   */
+  collectGarbage(bounds: { readonly olderThanMs: number; readonly now: number }): Promise<{ readonly bytes: number }>;
   /** Throws `StoreUnavailable` with the reason when the store cannot serve. */
   check(): Promise<void>;
 }

@@ -7,6 +7,7 @@ import {
   ActivityError,
   type EndReason,
   type MetricPoint,
+  mustAbandon,
   type Progress,
   type ResumePoint,
   YieldedError,
@@ -75,6 +76,9 @@ export class Attempt {
     } catch (error) {
       if (error instanceof YieldedError)
         return { kind: 'yielded', reason: String(this.#abort.signal.reason ?? ''), step: error.step };
+      // Asked to stop with its work unfinished, and it did: whatever it threw on the way is not a failure of the work.
+      if (this.#abort.signal.aborted && !mustAbandon(this.#abort.signal))
+        return { kind: 'yielded', reason: String(this.#abort.signal.reason), step: null };
       return failed(error);
     }
   }
@@ -122,8 +126,12 @@ function refuseWrongInput(schema: NonNullable<Activity['input']>, input: unknown
   );
 }
 
+/** PostgreSQL's jsonb takes neither NUL nor half a surrogate pair; a model that generates bytes may well produce them. */
+const storable = (_key: string, value: unknown): unknown =>
+  typeof value === 'string' ? value.replaceAll('\u0000', '\uFFFD').toWellFormed() : value;
+
 function completed(output: unknown): AttemptEnd {
-  const outputJson = JSON.stringify(output ?? null);
+  const outputJson = JSON.stringify(output ?? null, storable);
   if (Buffer.byteLength(outputJson) > MAX_OUTPUT_BYTES)
     return failed(new InvariantViolation(`the activity returned more than ${MAX_OUTPUT_BYTES} bytes`));
   return { kind: 'completed', outputJson };

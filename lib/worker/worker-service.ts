@@ -57,7 +57,7 @@ export interface WorkerPlatform {
   readonly log: ServiceContext<WorkerConfig>['logger'];
 }
 
-/** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. */
+/** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. Returns what it opened. */
 export async function startWorkerService(
   service: ServiceContext<WorkerConfig>,
   lane: {
@@ -66,7 +66,7 @@ export async function startWorkerService(
     readonly devices?: () => Promise<unknown>;
     readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
   },
-): Promise<void> {
+): Promise<WorkerPlatform> {
   const { config, logger, readiness } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
   service.onStop('database', () => database.close());
@@ -81,6 +81,13 @@ export async function startWorkerService(
   readiness.add('model registry', () => registry.check());
   await mkdir(config.WORKSPACE_DIR, { recursive: true });
 
+  const platform: WorkerPlatform = {
+    store,
+    registry,
+    workspaceDir: config.WORKSPACE_DIR,
+    workspaceMarginBytes: config.WORKSPACE_MARGIN_BYTES,
+    log: logger,
+  };
   const worker = new Worker({
     workerId: config.WORKER_ID ?? `${lane.lane}-${hostname()}`,
     incarnation: randomUUID(),
@@ -90,13 +97,7 @@ export async function startWorkerService(
     bus,
     codec: singleObjectCodec(),
     ...(lane.devices === undefined ? {} : { devices: lane.devices }),
-    activities: lane.activities({
-      store,
-      registry,
-      workspaceDir: config.WORKSPACE_DIR,
-      workspaceMarginBytes: config.WORKSPACE_MARGIN_BYTES,
-      log: logger,
-    }),
+    activities: lane.activities(platform),
     log: logger,
     onBroken: (error) => service.fail(error),
   });
@@ -110,6 +111,7 @@ export async function startWorkerService(
       this.set(worker.running);
     },
   });
+  return platform;
 }
 
 /** The rest of the stop's time is for publishing the last events and leaving the groups. */

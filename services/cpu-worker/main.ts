@@ -1,12 +1,30 @@
+import { messageOf } from '#lib/kernel/errors.ts';
 import { runService } from '#lib/service/lifecycle.ts';
 import { startWorkerService } from '#lib/worker/worker-service.ts';
 import { cpuActivities } from './app/activities.ts';
+import { keepHouse } from './app/housekeeping.ts';
 import { CpuWorkerConfig } from './config.ts';
+
+const HOUR_MS = 3_600_000;
 
 await runService({
   name: 'cpu-worker',
   config: CpuWorkerConfig,
   environment: process.env,
-  start: (service) =>
-    startWorkerService(service, { lane: 'cpu', slots: service.config.CPU_SLOTS, activities: cpuActivities }),
+  start: async (service) => {
+    const { config, logger } = service;
+    const platform = await startWorkerService(service, {
+      lane: 'cpu',
+      slots: config.CPU_SLOTS,
+      activities: cpuActivities,
+    });
+    const tidy = (): void => {
+      keepHouse(platform, config.WORKSPACE_RETENTION_HOURS * HOUR_MS, Date.now()).then(
+        (report) => logger.info({ ...report }, 'workspace and object store tidied'),
+        (error: unknown) => logger.warn({ reason: messageOf(error) }, 'not tidied, trying again in an hour'),
+      );
+    };
+    const timer = setInterval(tidy, HOUR_MS);
+    service.onStop('housekeeping', () => clearInterval(timer));
+  },
 });

@@ -18,6 +18,17 @@ export const GpuWorkerConfig = Type.Object({
         'JSON array of a program and its arguments that speaks the trainer protocol; default: the built-in trainer',
     }),
   ),
+  TRAINER_MAX_MEMORY_MIB: Type.Integer({
+    minimum: 0,
+    default: 0,
+    description: 'resident memory above which a training program ends itself with TrainerOutOfMemory; 0 = no limit',
+  }),
+  TRAINER_THREADS: Type.Integer({
+    minimum: 1,
+    maximum: 64,
+    default: 1,
+    description: "threads of a training program's numeric engine; 1 is the fastest on a busy machine",
+  }),
   YIELD_TIMEOUT_MS: Type.Integer({
     minimum: 100,
     maximum: 600_000,

@@ -34,6 +34,7 @@ async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): P
         trainer: config.TRAINER_COMMAND === undefined ? BUILT_IN : parseCommand(config.TRAINER_COMMAND),
         slots: pool,
         trainerEnvironment: passedOn(process.env),
+        limits: { maxMemoryMib: config.TRAINER_MAX_MEMORY_MIB, threads: config.TRAINER_THREADS },
         yieldTimeoutMs: config.YIELD_TIMEOUT_MS,
       }),
   });

@@ -49,7 +49,7 @@ describe('documents', () => {
   });
 
   it('quote the titles of tests as they are', () => {
-    const tests = repositoryFiles().filter((path) => /\.ts$/.test(path) && isTest(path));
+    const tests = repositoryFiles().filter((path) => path.endsWith('.ts') && isTest(path));
     const titles = tests.map(read).join('\n').replaceAll("\\'", "'");
     const text = read('docs/failure-modes.md');
     // After the name of a test file come its titles, in quotation marks, separated by commas.

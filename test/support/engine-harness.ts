@@ -108,7 +108,9 @@ export async function startWorker(
 
 /** A fixture process that serves, and how to kill it with SIGKILL. Killed with the test at the latest. */
 export async function startProcess(fixture: string, ...args: string[]): Promise<{ kill: () => Promise<void> }> {
-  const child = fork(join(import.meta.dirname, 'fixtures', fixture), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(join(import.meta.dirname, 'fixtures', fixture), args, {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   await once(child, 'message');
   const kill = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;

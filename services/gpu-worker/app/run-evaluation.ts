@@ -40,7 +40,7 @@ export async function runEvaluation(
     suites: input.suites,
     samples: { count: input.samples, ...SAMPLES },
     seed: input.seed,
-    limits: { maxMemoryMib: 0, threads: 1 },
+    limits: platform.limits,
   };
   // An evaluation has no checkpoints: stopped, it starts again.
   await runTrainer(platform, context, spec, folder, { onMessage: () => undefined, beforeYield: async () => null });

@@ -47,7 +47,7 @@ export async function runTraining(platform: GpuPlatform, context: Context): Prom
     seed,
     hyperparameters,
     ...(lora === undefined ? {} : { lora }),
-    limits: { maxMemoryMib: 0, threads: 1 },
+    limits: platform.limits,
   };
   // 3. Train; checkpoints are stored meanwhile.
   const uploads = new CheckpointUploads(platform, context);

@@ -14,6 +14,8 @@ export interface GpuPlatform extends WorkerPlatform {
   readonly slots: SlotPool;
   /** The environment of training programs, without our secrets. */
   readonly trainerEnvironment: Readonly<Record<string, string | undefined>>;
+  /** Given to every training program. */
+  readonly limits: TrainerSpec['limits'];
   /** A program that was asked to yield or to end gets this long, ms; then it is killed. */
   readonly yieldTimeoutMs: number;
 }

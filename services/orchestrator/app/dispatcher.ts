@@ -134,7 +134,10 @@ export class Dispatcher {
   /** We ended the attempt; its worker keeps the slot until its next announcement shows that it stopped. */
   drain(entry: Pick<ActivityEntry, 'epoch'>, workflowId: string, activityId: string, nowMs: number): void {
     const occupation = this.#occupied.get(attemptKey(workflowId, activityId, entry.epoch));
-    if (occupation !== undefined) occupation.drainingSinceMs ??= nowMs;
+    if (occupation === undefined) return;
+    // A worker that is not known (any more) will not announce that it stopped, and has no slots to protect.
+    if (this.#workers.has(occupation.workerId)) occupation.drainingSinceMs ??= nowMs;
+    else this.release(workflowId, activityId, entry.epoch);
   }
 
   /** Takes a worker's announcement. True when the worker was started anew: what its former incarnation ran is lost. */

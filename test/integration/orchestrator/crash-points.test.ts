@@ -114,7 +114,8 @@ const completed = async (id: string): Promise<number> =>
   ).rows[0]?.n ?? 0;
 
 const stateOf = async (id: string): Promise<string | undefined> =>
-  (await db.database.query<{ state: string }>('select state from workflows where workflow_id = $1', [id])).rows[0]?.state;
+  (await db.database.query<{ state: string }>('select state from workflows where workflow_id = $1', [id])).rows[0]
+    ?.state;
 
 beforeAll(async () => {
   db = await createTestDatabase();

@@ -53,7 +53,12 @@ describe('messages that cannot be read', () => {
     await bus.publish([
       { topic: 'orchestrator.commands', key: 'k', headers: good.headers, value: Buffer.from('not avro') },
       { topic: 'orchestrator.commands', key: 'k', headers: headersWithoutId, value: good.value },
-      { topic: 'orchestrator.commands', key: 'k', headers: { ...good.headers, ce_type: 'Nonsense' }, value: good.value },
+      {
+        topic: 'orchestrator.commands',
+        key: 'k',
+        headers: { ...good.headers, ce_type: 'Nonsense' },
+        value: good.value,
+      },
       startCommand('wf-bad-json', 'three_steps', undefined),
       good,
     ]);
@@ -66,13 +71,24 @@ describe('messages that cannot be read', () => {
       return rows;
     });
     const decoded = letters.map(({ value, headers }) => {
-      const received = { topic: 'trainyard.dlq', partition: 0, offset: 0, key: 'k', headers: JSON.parse(headers) as Record<string, string>, value };
+      const received = {
+        topic: 'trainyard.dlq',
+        partition: 0,
+        offset: 0,
+        key: 'k',
+        headers: JSON.parse(headers) as Record<string, string>,
+        value,
+      };
       const result = decodeMessage(codec, received);
       if (!result.ok || result.message.type !== 'DeadLetter') throw new Error('not a dead letter');
       return result.message.payload;
     });
-    expect(decoded.map((letter) => letter.code)).toEqual(expect.arrayContaining(['UndecodableMessage', 'MissingHeader', 'UnknownSchema']));
-    expect(decoded.some((letter) => letter.value.toString() === 'not avro' && letter.topic === 'orchestrator.commands')).toBe(true);
+    expect(decoded.map((letter) => letter.code)).toEqual(
+      expect.arrayContaining(['UndecodableMessage', 'MissingHeader', 'UnknownSchema']),
+    );
+    expect(
+      decoded.some((letter) => letter.value.toString() === 'not avro' && letter.topic === 'orchestrator.commands'),
+    ).toBe(true);
   });
 });
 
@@ -147,7 +163,13 @@ describe('attempts that end without an answer', () => {
   });
 
   it('a worker process that is started anew loses what its former life ran at once, without the heartbeat timeout', async () => {
-    const { bus } = keep(await startEngine(db.url, { settings: { leases: { heartbeatTimeoutMs: 600_000, acceptTimeoutMs: 60_000, stallFactor: 20, stallFloorMs: 600_000 } } }));
+    const { bus } = keep(
+      await startEngine(db.url, {
+        settings: {
+          leases: { heartbeatTimeoutMs: 600_000, acceptTimeoutMs: 60_000, stallFactor: 20, stallFloorMs: 600_000 },
+        },
+      }),
+    );
     const dead = await startProcess('worker-process.ts', db.url, 'reborn');
     await bus.publish([startCommand('wf-reborn')]);
     await eventually(async () => expect(await typesOf('wf-reborn')).toContain('ActivityStarted'));
@@ -233,7 +255,13 @@ describe('durable timers', () => {
       states: { waiting: waits({ timer: 'pause', for: '600ms', then: 'completed' }), completed: ends('COMPLETED') },
     }));
     const registry = workflowRegistry(
-      { waiting: { current: 'waiting@1', executionTimeoutMs: 60_000, retry: { maxAttempts: 1, backoff: 1, initialIntervalMs: 1, maxIntervalMs: 1 } } },
+      {
+        waiting: {
+          current: 'waiting@1',
+          executionTimeoutMs: 60_000,
+          retry: { maxAttempts: 1, backoff: 1, initialIntervalMs: 1, maxIntervalMs: 1 },
+        },
+      },
       [waiting],
     );
     const first = await startEngine(db.url, { registry });

@@ -186,7 +186,9 @@ export class RestClient {
       { withinMs: options.withinMs ?? 30_000, everyMs: options.everyMs ?? 15 },
     );
     if (found.activity !== undefined) return found.activity;
-    throw new Error(`${name} was never as wanted; the job ended ${found.job.status} ${JSON.stringify(found.job.error)}`);
+    throw new Error(
+      `${name} was never as wanted; the job ended ${found.job.status} ${JSON.stringify(found.job.error)}`,
+    );
   }
 }
 

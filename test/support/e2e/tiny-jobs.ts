@@ -14,7 +14,7 @@ export function tinyText(documents = 60, seed = 1): string {
 export function tinyDocuments(documents: number, seed = 1): string[] {
   const random = mulberry32(seed);
   return Array.from({ length: documents }, () =>
-    Array.from({ length: 40 }, () => WORDS[random.nextInt(WORDS.length)]).join(' '),
+    Array.from({ length: 40 }, () => WORDS[Math.floor(random.next() * WORDS.length)]).join(' '),
   );
 }
 

@@ -86,7 +86,11 @@ export interface Vocabulary<Input> {
     },
   ) => StateDeclaration<Input>;
   /** Waits for a durable timer. */
-  readonly waits: (options: { readonly timer: string; readonly for: string; readonly then: string }) => StateDeclaration<Input>;
+  readonly waits: (options: {
+    readonly timer: string;
+    readonly for: string;
+    readonly then: string;
+  }) => StateDeclaration<Input>;
   /** The end of the flow, with the job's final status and result. */
   readonly ends: (status: JobStatus, result?: (context: Ctx<Input>) => unknown) => StateDeclaration<Input>;
 }

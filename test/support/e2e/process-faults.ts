@@ -1,0 +1,37 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { signalProcess } from '#lib/postgres/process-identity.ts';
+
+/** A process that runs 2 ms of every 32: about a sixteenth of its speed, and still often enough for its heartbeats. */
+const RUN_MS = 2;
+const PAUSE_MS = 30;
+
+/** Makes a process slow until the returned function is called (it runs at full speed then) or it is dead. */
+export function slowDown(pid: number): () => Promise<void> {
+  let ended = false;
+  const life = (async () => {
+    while (!ended) {
+      signalProcess(pid, 'SIGSTOP');
+      await delay(PAUSE_MS);
+      signalProcess(pid, 'SIGCONT');
+      await delay(RUN_MS);
+    }
+  })();
+  return async () => {
+    ended = true;
+    await life;
+    signalProcess(pid, 'SIGCONT');
+  };
+}
+
+/** Locks a table against writers until the returned function is called: whoever writes to it waits. */
+export async function lockTable(databaseUrl: string, table: string): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query('begin');
+  await client.query(`lock table ${table} in exclusive mode`);
+  return async () => {
+    await client.query('rollback');
+    await client.end();
+  };
+}
