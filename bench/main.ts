@@ -2,9 +2,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { engine } from './engine.ts';
+import { latency } from './latency.ts';
+import { scheduler } from './scheduler.ts';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [engine];
+import { timers } from './timers.ts';
+
+const BENCHMARKS: readonly Benchmark[] = [engine, latency, timers, scheduler];
 
 const [name, ...args] = process.argv.slice(2);
 process.exitCode = name === undefined ? await runAll() : await runOne(name);

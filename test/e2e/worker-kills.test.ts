@@ -3,7 +3,7 @@ import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
 import { lockTable, slowDown } from '../support/e2e/process-faults.ts';
 import type { ActivityView, Job, RestClient } from '../support/e2e/rest-client.ts';
-import { tinyJob } from '../support/e2e/tiny-jobs.ts';
+import { textWithCrumbs, tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
 
 const PROJECT = 'kills';
@@ -31,11 +31,12 @@ describe('a worker that is killed with -9', () => {
     async (activity) => {
       const platform = get();
       const client = await platform.project(PROJECT);
+      await client.upload('crumbs', textWithCrumbs());
       const model = activity.replace('_', '-');
       const fullSpeed = slowDown(platform.pidOf('cpu-worker'));
       // Another seed of preprocessing: the tokens of an earlier job would be found ready.
       const spec = { preprocessing: { vocabularySize: 300, validationFraction: 0.2, seed: activity.length } };
-      const job = await client.submit(tinyJob({ key: activity, model, spec }));
+      const job = await client.submit(tinyJob({ key: activity, model, dataset: 'crumbs', spec }));
       const killed = await client.activityIs(job.id, activity, isRunning, { everyMs: 2 });
       const pid = await platform.killService('cpu-worker');
       await fullSpeed();

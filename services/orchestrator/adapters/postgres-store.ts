@@ -127,6 +127,10 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
     }));
   }
 
+  async forgetWorkers(seenBeforeMs: number): Promise<void> {
+    await this.#database.query('delete from workers where last_seen_ms < $1', [seenBeforeMs]);
+  }
+
   async placements(
     attempts: readonly { workflowId: string; activityId: string; epoch: number }[],
   ): Promise<readonly { workflowId: string; activityId: string; workerId: string; lanePartition: number }[]> {

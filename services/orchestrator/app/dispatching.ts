@@ -10,6 +10,9 @@ const CAPS_EVERY_MS = 1_000;
 /** Reasons for waiting are written for people this often at most. */
 const REASONS_EVERY_MS = 1_000;
 
+/** Workers that fell silent are looked for this often. */
+const FORGET_EVERY_MS = 10_000;
+
 /** Places queued activities into free slots, through the dispatcher when this process holds that role. */
 export class Dispatching {
   readonly #ports: EnginePorts;
@@ -18,6 +21,7 @@ export class Dispatching {
   readonly #settings: EngineSettings;
   #capsAtMs = 0;
   #reasonsAtMs = 0;
+  #forgotAtMs = 0;
   #shownReasons = new Map<string, WaitReason>();
   #nextDueMs: number | null = null;
   #spread = 0;
@@ -48,6 +52,11 @@ export class Dispatching {
   async run(context: DecisionContext): Promise<void> {
     const { dispatcher, nowMs } = context;
     if (dispatcher === null) return;
+    if (nowMs - this.#forgotAtMs >= FORGET_EVERY_MS) {
+      this.#forgotAtMs = nowMs;
+      // Twice the time after which they get no work: a worker that only paused keeps its row.
+      await this.#ports.store.forgetWorkers(nowMs - 2 * this.#settings.workerTimeoutMs);
+    }
     if (dispatcher.queued === 0) {
       this.#nextDueMs = null;
       return;

@@ -53,6 +53,8 @@ export interface OrchestratorStore {
   /** Running workflows at most, by project. */
   projectCaps(): Promise<ReadonlyMap<string, number>>;
   workers(seenSinceMs: number): Promise<readonly KnownWorker[]>;
+  /** Removes workers that announced nothing since. */
+  forgetWorkers(seenBeforeMs: number): Promise<void>;
   /** Of these queued attempts, those that a dispatcher elsewhere has placed. */
   placements(
     attempts: readonly { workflowId: string; activityId: string; epoch: number }[],

@@ -18,6 +18,12 @@ export function tinyDocuments(documents: number, seed = 1): string[] {
   );
 }
 
+/** A tiny text among 60,000 documents that are too short to be kept: takes time to read and none to train on. */
+export function textWithCrumbs(): string {
+  const crumbs = Array.from({ length: 60_000 }, (_, index) => `crumb ${index}`);
+  return `${crumbs.join('\n\n')}\n\n${tinyText()}`;
+}
+
 /** A model that the built-in trainer trains in about a second. */
 export const TINY_MODEL = { layers: 1, heads: 2, embeddingSize: 32, contextLength: 32 };
 

@@ -118,6 +118,7 @@ export function workflow<Input>(
   };
   const all = Object.entries({ ...states, ...common });
   return setup({
+    // oxlint-disable-next-line typescript/no-unnecessary-type-assertion -- xstate reads its types from this cast
     types: {} as { context: Ctx<Input>; events: WorkflowEvent; input: Input },
     // Actions are data: `transition()` returns them, one module of app/ turns them into effects.
     actions: {
@@ -223,5 +224,5 @@ function runsNode<Input>(step: Step<Input>) {
 export function outputOf<A extends ActivityName>(context: WorkflowContext<unknown>, activity: A): ActivityOutput<A> {
   const output = context.outputs[activity];
   if (output === undefined) throw new Error(`${activity} has no output yet`);
-  return output as ActivityOutput<A>;
+  return output;
 }
