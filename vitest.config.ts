@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 const HEAVY = ['test/e2e/**/*.test.ts'];
-const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,event-log,model-registry}/**/*.test.ts'];
+const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
 
 export default defineConfig({
   test: {

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { FINAL_STATUSES, JOB_TYPES, type JobStatus } from '#lib/contracts/jobs.ts';
+import { FINAL_STATUSES, JOB_TYPES, type JobStatus, type JobType } from '#lib/contracts/jobs.ts';
 import { EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
 
 /** What the demo reads of the gateway's answers; members it does not need are left out. */
@@ -18,15 +18,11 @@ export const Project = Type.Object({ id: Type.String() });
 export const IssuedKey = Type.Object({ key: Type.String() });
 export const DatasetVersion = Type.Object({ name: Type.String(), version: Type.Integer(), bytes: Type.Integer() });
 
-const JobError = Type.Object({
-  code: Type.String(),
-  message: Type.String(),
-  logTail: Type.Optional(Type.Array(Type.String())),
-});
+export const JobTypeName = Type.Unsafe<JobType>(Type.Union(JOB_TYPES.map((type) => Type.Literal(type))));
 
 export const Job = Type.Object({
   id: Type.String(),
-  type: Type.Union(JOB_TYPES.map((type) => Type.Literal(type))),
+  type: JobTypeName,
   status: Type.String(),
   step: nullable(Type.String()),
   spec: Type.Object({ method: Technique, model: Type.Object({ name: Type.String() }) }),
@@ -40,7 +36,12 @@ export const Job = Type.Object({
 export type Job = Static<typeof Job>;
 
 /** `error` of a job that failed. */
-export const JobFailure = JobError;
+export const JobFailure = Type.Object({
+  code: Type.String(),
+  message: Type.String(),
+  logTail: Type.Optional(Type.Array(Type.String())),
+});
+
 export const isFinal = (job: Job): boolean => FINAL_STATUSES.includes(job.status as JobStatus);
 
 /** `result` of a `fine_tune` job that came as far as its evaluation. */

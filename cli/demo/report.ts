@@ -1,8 +1,7 @@
 import { type Static, Type } from 'typebox';
-import { JOB_TYPES } from '#lib/contracts/jobs.ts';
 import { type EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
 import { invariant } from '#lib/kernel/errors.ts';
-import { LaneSeconds } from './api-answers.ts';
+import { JobTypeName, LaneSeconds } from './api-answers.ts';
 import type { DemoBudget } from './demo-jobs.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Phase } from './phases.ts';
@@ -15,7 +14,7 @@ export const DemoReport = Type.Object(
     jobs: Type.Array(
       Type.Object({
         id: Type.String({ minLength: 1 }),
-        type: Type.Union(JOB_TYPES.map((type) => Type.Literal(type))),
+        type: JobTypeName,
         method: Technique,
         status: Type.String({ minLength: 1 }),
       }),

@@ -131,7 +131,7 @@ async function runJobs(client: RestClient, { budget, console, signal }: DemoOpti
     const begunAtMs = performance.now();
     const heading = `Job ${index + 1} of ${jobs.length}: ${title}`;
     const submitted = await submitJob(client, { ...submission, idempotencyKey: `demo-${run}-${index + 1}` });
-    console.say(`${heading} (${submitted.id})`, 'strong');
+    console.say(`submitted ${submitted.id}: ${title}`);
     const ended = await followJob(client, submitted, { heading, console, signal });
     const record = await recordOf(client, ended, title);
     records.push(record);

@@ -5,7 +5,14 @@ import { terminalChart } from './terminal-chart.ts';
 import { painted, widthOf } from './text-style.ts';
 
 const falling = Array.from({ length: 50 }, (_, i) => ({ step: (i + 1) * 10, value: 3 + 3 * Math.exp(-i / 10) }));
-const curves = { title: 'base <1>', train: falling, validation: [{ step: 250, value: 3.4 }, { step: 500, value: 3.1 }] };
+const curves = {
+  title: 'base <1>',
+  train: falling,
+  validation: [
+    { step: 250, value: 3.4 },
+    { step: 500, value: 3.1 },
+  ],
+};
 
 describe('an axis', () => {
   it('has ticks a person would choose', () => {
@@ -15,7 +22,8 @@ describe('an axis', () => {
   });
 
   it('has a length also when all values are equal', () => {
-    for (const value of [0, 4.2, -3]) expect(axisOver(value, value, 5).max).toBeGreaterThan(axisOver(value, value, 5).min);
+    for (const value of [0, 4.2, -3])
+      expect(axisOver(value, value, 5).max).toBeGreaterThan(axisOver(value, value, 5).min);
   });
 
   it('labels its ticks with the digits they need', () => {
@@ -66,7 +74,10 @@ describe('the drawing of the losses', () => {
     expect(svg).toContain('base &lt;1&gt;');
     expect(svg).toContain('two trainings &amp; more');
     const path = /<path class="train" d="([^"]+)"/.exec(svg)?.[1] ?? '';
-    const points = path.slice(1).split('L').map((pair) => pair.split(' ').map(Number));
+    const points = path
+      .slice(1)
+      .split('L')
+      .map((pair) => pair.split(' ').map(Number));
     expect(points).toHaveLength(falling.length);
     for (const [x, y] of points) {
       expect(x).toBeGreaterThanOrEqual(56);

@@ -33,7 +33,14 @@ describe('a table', () => {
   });
 
   it('does not pad the last column', () => {
-    expect(plain(table([['a', 'b'], ['long', 'longer']]))).toEqual(['a     b', 'long  longer']);
+    expect(
+      plain(
+        table([
+          ['a', 'b'],
+          ['long', 'longer'],
+        ]),
+      ),
+    ).toEqual(['a     b', 'long  longer']);
   });
 
   it('wraps words, and leaves a long one whole', () => {

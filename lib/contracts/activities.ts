@@ -127,7 +127,7 @@ const RegisterModel = {
   }),
 };
 
-/** Input and output schema of every activity; parsed by the worker before it runs and by the orchestrator's machines when it is done. */
+/** Input and output schema of every activity; the worker checks the one before it runs and the other before it answers. */
 export const ACTIVITIES = {
   validate_dataset: ValidateDataset,
   preprocess_data: PreprocessData,

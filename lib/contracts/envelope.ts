@@ -96,6 +96,8 @@ export function deadLetter(
   atMs: number,
 ): OutgoingMessage {
   const position = `${received.topic}/${received.partition}/${received.offset}`;
+  const headers = headersThatFit(received.headers);
+  const room = MAX_DEAD_LETTER_BYTES - Buffer.byteLength(JSON.stringify(headers));
   return encodeMessage(codec, {
     topic: 'trainyard.dlq',
     key: position,
@@ -105,10 +107,10 @@ export function deadLetter(
       partition: received.partition,
       offset: received.offset,
       key: received.key,
-      headers: { ...received.headers },
-      value: Buffer.from(received.value).subarray(0, MAX_DEAD_LETTER_BYTES),
+      headers,
+      value: Buffer.from(received.value).subarray(0, room),
       code: refusal.code,
-      reason: refusal.reason,
+      reason: refusal.reason.slice(0, MAX_REASON_CHARACTERS),
       consumer,
       atMs,
     },
@@ -116,5 +118,22 @@ export function deadLetter(
   });
 }
 
-/** Room for the letter's other fields below the message limit. */
+/** Room for the letter's other fields below the message limit: a letter that the bus refused would stop its consumer for good. */
 const MAX_DEAD_LETTER_BYTES = MAX_MESSAGE_BYTES - 65_536;
+
+/** Decoders quote what they could not read; this much of it says enough. */
+const MAX_REASON_CHARACTERS = 4_096;
+
+/** Headers of a letter at most; ours have less than a tenth of it. */
+const MAX_HEADER_BYTES = 131_072;
+
+/** The first headers, as many as fit. */
+function headersThatFit(headers: Readonly<Record<string, string>>): Record<string, string> {
+  let bytes = 0;
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name, value]) => {
+      bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+      return bytes <= MAX_HEADER_BYTES;
+    }),
+  );
+}

@@ -20,7 +20,7 @@ const DAY_MS = 86_400_000;
  */
 export const WORKFLOW_PARTITIONS = 8;
 
-/** Every topic, in one place. Names get the configured prefix at the adapters' door. */
+/** Every topic, in one place. */
 export const TOPICS = {
   'orchestrator.commands': {
     partitions: WORKFLOW_PARTITIONS,

@@ -52,6 +52,8 @@ export interface ActivityContext<Input = unknown> {
 export interface Activity {
   /** Checked before `run`; a wrong input fails the activity for good. */
   readonly input?: TSchema;
+  /** Checked after `run`; a wrong output is a bug of the activity and fails the attempt. */
+  readonly output?: TSchema;
   run(context: ActivityContext): Promise<unknown>;
 }
 

@@ -1,4 +1,5 @@
-import { Compile, type Validator } from 'typebox/compile';
+import type { TSchema } from 'typebox';
+import { Value } from 'typebox/value';
 import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
 import { InvariantViolation, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import {
@@ -72,6 +73,7 @@ export class Attempt {
   ): Promise<AttemptEnd> {
     try {
       const output = await activity.run(this.#context(activity, report));
+      if (activity.output !== undefined) refuseWrongOutput(activity.output, output);
       return completed(output);
     } catch (error) {
       if (error instanceof YieldedError)
@@ -110,19 +112,19 @@ export class Attempt {
   }
 }
 
-const validators = new WeakMap<object, Validator>();
+function refuseWrongInput(schema: TSchema, input: unknown): void {
+  if (Value.Check(schema, input)) return;
+  const fields = Value.Errors(schema, input).map((error) => ({ pointer: error.instancePath, message: error.message }));
+  const [first] = fields;
+  const where = `${first?.pointer ?? '/'}: ${first?.message ?? ''}`;
+  throw new TrainyardError('ValidationFailed', `the input of the activity is wrong at ${where}`, { fields });
+}
 
-function refuseWrongInput(schema: NonNullable<Activity['input']>, input: unknown): void {
-  let validator = validators.get(schema);
-  if (validator === undefined) validators.set(schema, (validator = Compile(schema)));
-  if (validator.Check(input)) return;
-  const errors = validator.Errors(input).map((error) => ({ pointer: error.instancePath, message: error.message }));
-  throw new TrainyardError(
-    'ValidationFailed',
-    `the input of the activity is wrong at ${errors[0]?.pointer ?? '/'}: ${errors[0]?.message ?? ''}`,
-    {
-      fields: errors,
-    },
+function refuseWrongOutput(schema: TSchema, output: unknown): void {
+  if (Value.Check(schema, output)) return;
+  const [first] = Value.Errors(schema, output);
+  throw new InvariantViolation(
+    `the activity answered wrongly at ${first?.instancePath ?? '/'}: ${first?.message ?? ''}`,
   );
 }
 

@@ -4,7 +4,7 @@ import { type Environment } from '#lib/service/config.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { startWorkerService } from '#lib/worker/worker-service.ts';
 import { nvidiaDevices } from './adapters/devices.ts';
-import type { TrainerCommand } from './adapters/trainer-process.ts';
+import { startTrainer, type TrainerCommand } from './adapters/trainer-process.ts';
 import { gpuActivities } from './app/activities.ts';
 import { SlotPool } from './app/slot-pool.ts';
 import { GpuWorkerConfig } from './config.ts';
@@ -24,6 +24,8 @@ async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): P
     devices.map((device) => device.index),
     slots,
   );
+  const command = config.TRAINER_COMMAND === undefined ? BUILT_IN : parseCommand(config.TRAINER_COMMAND);
+  const ours = passedOn(process.env);
   await startWorkerService(service, {
     lane: 'gpu',
     slots,
@@ -31,9 +33,9 @@ async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): P
     activities: (platform) =>
       gpuActivities({
         ...platform,
-        trainer: config.TRAINER_COMMAND === undefined ? BUILT_IN : parseCommand(config.TRAINER_COMMAND),
+        startTrainer: (specPath, slot, onMessage) =>
+          startTrainer(command, specPath, { environment: { ...ours, ...slot }, onMessage }),
         slots: pool,
-        trainerEnvironment: passedOn(process.env),
         limits: { maxMemoryMib: config.TRAINER_MAX_MEMORY_MIB, threads: config.TRAINER_THREADS },
         yieldTimeoutMs: config.YIELD_TIMEOUT_MS,
       }),

@@ -132,7 +132,6 @@ it('app loads no adapter of its service when it runs: it gets them from main.ts'
 
 /** Known debt: the GPU worker has one way to start a child process and no port for it yet. */
 const ADAPTERS_IN_APP: readonly string[] = [
-  'services/gpu-worker/app/trainer-run.ts -> services/gpu-worker/adapters/trainer-process.ts',
 ];
 
 it('services never import each other, and nothing shared imports a service', () => {

@@ -22,7 +22,7 @@ export function cpuActivities(platform: WorkerPlatform): Record<string, Activity
     run: (platform: WorkerPlatform, context: ActivityContext<ActivityInput<A>>) => Promise<ActivityOutput<A>>,
   ): Activity {
     return {
-      input: ACTIVITIES[name].input,
+      ...ACTIVITIES[name],
       run: (context) => run(platform, context as ActivityContext<ActivityInput<A>>),
     };
   }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { Compile } from 'typebox/compile';
 import { TrainerMessage } from '#lib/contracts/trainer-protocol.ts';
+import type { RunningTrainer } from '../app/trainer-run.ts';
 import type { TrainerEnd } from '../domain/trainer-exit.ts';
 
 /** The program and its first arguments; the path of the spec is appended. */
@@ -14,18 +15,6 @@ const LOG_LINES = 50;
 const LINE_CHARACTERS = 65_536;
 
 const isMessage = Compile(TrainerMessage);
-
-export interface RunningTrainer {
-  readonly pid: number | undefined;
-  /** Resolves when the program has ended and everything it printed was handed over. */
-  readonly ended: Promise<TrainerEnd>;
-  /** Last lines of stderr, of `log` messages and of stdout that is no message, oldest first. */
-  logTail(): string[];
-  /** SIGTERM: save a checkpoint and exit 75. */
-  requestYield(): void;
-  /** SIGKILL. */
-  kill(): void;
-}
 
 /** Starts a training program and hands over what it prints, line by line and in order. Never rejects: a program that cannot be started has ended. */
 export function startTrainer(
@@ -60,7 +49,6 @@ export function startTrainer(
   });
   const stderr = lines(child, 'stderr', keep);
   return {
-    pid: child.pid,
     ended: Promise.all([exitOf(child, keep), stdout, stderr]).then(([exit]) => ({ ...exit, ...end })),
     logTail: () => [...log],
     requestYield: () => child.kill('SIGTERM'),

@@ -7,11 +7,11 @@ import type { GpuPlatform } from './trainer-run.ts';
 /** The activities of the GPU lane. */
 export const gpuActivities = (platform: GpuPlatform): Record<string, Activity> => ({
   run_training: {
-    input: ACTIVITIES.run_training.input,
+    ...ACTIVITIES.run_training,
     run: (context) => runTraining(platform, context as ActivityContext<ActivityInput<'run_training'>>),
   },
   run_evaluation: {
-    input: ACTIVITIES.run_evaluation.input,
+    ...ACTIVITIES.run_evaluation,
     run: (context) => runEvaluation(platform, context as ActivityContext<ActivityInput<'run_evaluation'>>),
   },
 });

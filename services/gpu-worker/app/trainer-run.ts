@@ -4,16 +4,32 @@ import type { TrainerMessage, TrainerSpec } from '#lib/contracts/trainer-protoco
 import { assertNever } from '#lib/kernel/errors.ts';
 import { type ActivityContext, ActivityError, mustAbandon, YieldedError } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
-import { startTrainer, type TrainerCommand } from '../adapters/trainer-process.ts';
-import { judgeTrainerEnd } from '../domain/trainer-exit.ts';
+import { judgeTrainerEnd, type TrainerEnd } from '../domain/trainer-exit.ts';
 import type { SlotPool } from './slot-pool.ts';
+
+/** A training program that runs. */
+export interface RunningTrainer {
+  /** Resolves when the program has ended and everything it printed was handed over; never rejects. */
+  readonly ended: Promise<TrainerEnd>;
+  /** Last lines of stderr, of `log` messages and of stdout that is no message, oldest first. */
+  logTail(): string[];
+  /** SIGTERM: save a checkpoint and exit 75. */
+  requestYield(): void;
+  /** SIGKILL. */
+  kill(): void;
+}
+
+/** Starts a training program on a spec file and hands over what it prints, in order. `environment`: what its slot adds. */
+export type StartTrainer = (
+  specPath: string,
+  environment: Readonly<Record<string, string>>,
+  onMessage: (message: TrainerMessage) => void,
+) => RunningTrainer;
 
 /** What the activities of the GPU lane work with. */
 export interface GpuPlatform extends WorkerPlatform {
-  readonly trainer: TrainerCommand;
+  readonly startTrainer: StartTrainer;
   readonly slots: SlotPool;
-  /** The environment of training programs, without our secrets. */
-  readonly trainerEnvironment: Readonly<Record<string, string | undefined>>;
   /** Given to every training program. */
   readonly limits: TrainerSpec['limits'];
   /** A program that was asked to yield or to end gets this long, ms; then it is killed. */
@@ -41,12 +57,9 @@ export async function runTrainer(
   const specPath = join(folder, `spec-${context.activityId}-e${context.epoch}.json`);
   await writeFile(specPath, JSON.stringify(spec, null, 2));
   const slot = platform.slots.take();
-  const trainer = startTrainer(platform.trainer, specPath, {
-    environment: { ...platform.trainerEnvironment, ...slot.environment },
-    onMessage: (message) => {
-      if (message.type === 'step') context.progress(progressOf(message, slot.index));
-      hooks.onMessage(message);
-    },
+  const trainer = platform.startTrainer(specPath, slot.environment, (message) => {
+    if (message.type === 'step') context.progress(progressOf(message, slot.index));
+    hooks.onMessage(message);
   });
   const stop = stopOnAbort(context.signal, trainer, platform.yieldTimeoutMs);
   try {

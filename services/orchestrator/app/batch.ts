@@ -31,7 +31,12 @@ export class Batch {
   readonly jobs: JobRow[] = [];
   readonly messages: OutgoingMessage[] = [];
   readonly remotePlacements: RemotePlacement[] = [];
+  readonly nowMs: number;
   notifyPeers = false;
+
+  constructor(nowMs: number) {
+    this.nowMs = nowMs;
+  }
 
   received(message: ReceivedMessage): void {
     const { topic, partition, offset } = message;
@@ -93,12 +98,12 @@ export class Batch {
     );
   }
 
-  toCommit(fences: Commit['fences'], owner: string, atMs: number): Commit {
+  toCommit(fences: Commit['fences'], owner: string): Commit {
     return {
       fences,
       events: this.events,
       workflows: [...this.#cells].map((cell) => workflowRowOf(cell, this.#snapshotOf(cell))),
-      activities: this.#activityRows(atMs),
+      activities: this.#activityRows(),
       progress: [...this.#progress.values()],
       metrics: [...this.#metrics.values()],
       jobs: this.jobs,
@@ -119,11 +124,11 @@ export class Batch {
     return JSON.stringify(cell.state);
   }
 
-  #activityRows(atMs: number): ActivityRow[] {
+  #activityRows(): ActivityRow[] {
     const rows: ActivityRow[] = [];
     for (const { cell, activityId } of this.#activities.values()) {
       const entry: ActivityEntry | undefined = cell.state?.activities[activityId];
-      if (entry !== undefined) rows.push(activityRowOf(cell, entry, atMs));
+      if (entry !== undefined) rows.push(activityRowOf(cell, entry, this.nowMs));
     }
     return rows;
   }

@@ -34,6 +34,7 @@ export interface Cell {
   /** What the projection of the job says, so that only changes are written. */
   shownStatus: JobStatus | null;
   shownStep: string | null;
+  shownParked: boolean;
 }
 
 export interface Header {
@@ -60,6 +61,7 @@ export const newCell = (workflowId: string, partition: number): Cell => ({
   parkedReason: null,
   shownStatus: null,
   shownStep: null,
+  shownParked: false,
 });
 
 /** A cell from its projection row alone; the log is read when a message or a placement needs it. */
@@ -84,6 +86,7 @@ function takeRow(cell: Cell, row: WorkflowRow): void {
   cell.status = row.status;
   cell.running = row.running;
   cell.parkedReason = row.parkedReason;
+  cell.shownParked = row.status === 'parked';
   cell.shownStep = row.state;
 }
 

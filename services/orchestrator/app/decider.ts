@@ -196,28 +196,38 @@ export class Decider {
   /** Rows and messages about the status of the jobs whose workflows this batch touched. */
   showJobs(context: DecisionContext): void {
     for (const cell of context.batch.cells) {
-      if (cell.header === null || cell.state === null) continue;
+      if (cell.header === null) continue;
       const status = jobStatusOf(cell);
-      const step = cell.state.machine.value;
-      if (status === cell.shownStatus && step === cell.shownStep) continue;
+      const step = cell.state?.machine.value ?? '';
+      const parked = cell.status === 'parked';
+      if (status === cell.shownStatus && step === cell.shownStep && parked === cell.shownParked) continue;
       const finished = isFinalStatus(status);
       context.batch.jobs.push({
         jobId: cell.header.jobId,
         status,
         step,
-        resultJson: json(cell.state.finish?.result ?? null),
-        errorJson: json(cell.state.finish?.error ?? null),
+        resultJson: json(cell.state?.finish?.result ?? null),
+        errorJson: errorJsonOf(cell),
         atMs: context.nowMs,
         finished,
-        gpuSeconds: finished ? gpuSecondsOf(cell.state) : 0,
+        gpuSeconds: finished && cell.state !== null ? gpuSecondsOf(cell.state) : 0,
       });
       if (finished) context.batch.messages.push(this.#announce.finished(cell, context.nowMs));
       else if (status !== cell.shownStatus)
         context.batch.messages.push(this.#announce.statusChanged(cell, status, context.nowMs));
       cell.shownStatus = status;
       cell.shownStep = step;
+      cell.shownParked = parked;
     }
   }
+}
+
+/** The problem to show; null leaves what is shown, JSON null takes back that the workflow was parked. */
+function errorJsonOf(cell: Cell): string | null {
+  if (cell.status === 'parked')
+    return JSON.stringify({ code: 'WorkflowParked', message: cell.parkedReason ?? '', retryable: false, logTail: [] });
+  const error = cell.state?.finish?.error ?? null;
+  return error === null && cell.shownParked ? 'null' : json(error);
 }
 
 const json = (value: unknown): string | null => (value === null ? null : JSON.stringify(value));

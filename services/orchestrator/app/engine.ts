@@ -5,6 +5,7 @@ import { messageOf } from '#lib/kernel/errors.ts';
 import type { WorkflowMessage } from '../domain/admission.ts';
 import { Announcements } from './announcements.ts';
 import { Batch } from './batch.ts';
+import type { Cell } from './cell.ts';
 import { Decider, type DecisionContext } from './decider.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Dispatching } from './dispatching.ts';
@@ -17,7 +18,7 @@ import { FencedError } from './store.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** The shard whose owner is the dispatcher: queue, placement, workers. */
-export const DISPATCHER_SHARD = -1;
+const DISPATCHER_SHARD = -1;
 
 const GROUP = 'orchestrator';
 const TOPICS = ['orchestrator.commands', 'activities.events', 'workers.events'] as const;
@@ -59,10 +60,10 @@ export class Engine {
     this.#memory = new ShardMemory(ports.store, ports.registry);
     const announce = new Announcements(ports.codec);
     this.#decider = new Decider(ports.registry, this.#memory, announce);
-    this.#heartbeats = new Heartbeats(this.#memory, announce);
+    this.#heartbeats = new Heartbeats(this.#memory, announce, settings.leases);
     this.#upkeep = new Upkeep(ports, this.#memory, this.#decider, settings.leases);
     this.#dispatching = new Dispatching(ports, this.#memory, this.#decider, settings);
-    this.#peers = new Peers(ports, this.#memory, this.#decider, settings);
+    this.#peers = new Peers(ports, this.#memory, this.#decider, this.#heartbeats, settings);
   }
 
   /** Joins the group and runs until `stop`. */
@@ -107,34 +108,32 @@ export class Engine {
    * a commit fails, everything decided since is forgotten with it.
    */
   async #run(subscription: Subscription): Promise<void> {
-    let committing: { done: Promise<void>; messages: readonly ReceivedMessage[] } = {
-      done: Promise.resolve(),
-      messages: [],
-    };
-    let messages: readonly ReceivedMessage[] = [];
+    let before: Decided = NOTHING;
     while (!this.#stopping) {
+      let messages: readonly ReceivedMessage[] = [];
       try {
-        messages = [];
         const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
         messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
-        const commit = await this.#turn(messages);
-        await committing.done.catch((error: unknown) => {
+        const batch = await this.#turn(messages);
+        await before.committed.catch((error: unknown) => {
           // The batch before is at fault, not this one.
-          messages = committing.messages;
+          messages = before.messages;
           throw error;
         });
-        committing = { done: commit(), messages };
+        // Here and nowhere else: between two turns, and never a workflow that the batch in hand has changed.
+        this.#memory.settle(before.cells, batch.cells);
+        before = { messages, cells: batch.cells, committed: this.#commit(batch) };
         // Its failure is met at the next turn; until then it is not unhandled.
-        committing.done.catch(() => undefined);
-        if (this.#isolate > 0) await committing.done;
+        before.committed.catch(() => undefined);
+        if (this.#isolate > 0) await before.committed;
         this.#isolate = Math.max(0, this.#isolate - messages.length);
       } catch (error) {
-        await committing.done.catch(() => undefined);
-        committing = { done: Promise.resolve(), messages: [] };
+        await before.committed.catch(() => undefined);
+        before = NOTHING;
         await this.#recover(subscription, messages, error);
       }
     }
-    await committing.done.catch((error: unknown) =>
+    await before.committed.catch((error: unknown) =>
       this.#ports.log.warn({ err: error }, 'last batch not committed: it comes again'),
     );
   }
@@ -144,10 +143,10 @@ export class Engine {
     return Math.max(0, Math.min(TICK_MS, due - this.#ports.clock.now()));
   }
 
-  /** Decides one batch in memory; the returned function commits it. */
-  async #turn(received: readonly ReceivedMessage[]): Promise<() => Promise<void>> {
+  /** Decides one batch in memory. */
+  async #turn(received: readonly ReceivedMessage[]): Promise<Batch> {
     const nowMs = this.#ports.clock.now();
-    const batch = new Batch();
+    const batch = new Batch(nowMs);
     const context: DecisionContext = { batch, dispatcher: this.#dispatcher, nowMs };
     const messages = this.#decode(batch, received, nowMs);
     await this.#memory.load(messages.filter(needsCell).map((m) => m.key));
@@ -156,13 +155,13 @@ export class Engine {
     await this.#peers.run(context);
     await this.#dispatching.run(context);
     this.#decider.showJobs(context);
-    if (batch.isEmpty) return async () => undefined;
+    return batch;
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    if (batch.isEmpty) return;
     const fences = [...this.#memory.epochs].map(([shard, epoch]) => ({ shard, epoch }));
-    const commit = batch.toCommit(fences, this.#ports.owner, nowMs);
-    return async () => {
-      await this.#ports.store.commit(commit);
-      this.#memory.settle(batch.cells);
-    };
+    await this.#ports.store.commit(batch.toCommit(fences, this.#ports.owner));
   }
 
   #decode(batch: Batch, received: readonly ReceivedMessage[], nowMs: number): DecodedMessage[] {
@@ -257,6 +256,15 @@ export class Engine {
     );
   }
 }
+
+/** A batch whose commit is under way. */
+interface Decided {
+  readonly messages: readonly ReceivedMessage[];
+  readonly cells: Iterable<Cell>;
+  readonly committed: Promise<void>;
+}
+
+const NOTHING: Decided = { messages: [], cells: [], committed: Promise.resolve() };
 
 interface DecodedMessage {
   readonly message: Message;

@@ -1,17 +1,23 @@
 import type { ActivityProgressed, WorkerHeartbeat } from '#lib/contracts/generated/messages.ts';
 import type { Lane } from '../domain/activity-ledger.ts';
-import { heartbeat } from '../domain/lease-keeper.ts';
+import { heartbeat, type LeasePolicy } from '../domain/lease-keeper.ts';
 import type { Announcements } from './announcements.ts';
 import type { DecisionContext } from './decider.ts';
 import type { ShardMemory } from './shard.ts';
+
+/** Longer than a worker needs to take over its lane partitions and report what it started. */
+const REBORN_GRACE_MS = 3_000;
 
 /** Heartbeats of workers and attempts: they keep leases and fill projections, and never enter the log. */
 export class Heartbeats {
   readonly #memory: ShardMemory;
   readonly #announce: Announcements;
 
-  constructor(memory: ShardMemory, announce: Announcements) {
+  readonly #policy: LeasePolicy;
+
+  constructor(memory: ShardMemory, announce: Announcements, policy: LeasePolicy) {
     this.#memory = memory;
+    this.#policy = policy;
     this.#announce = announce;
   }
 
@@ -28,12 +34,14 @@ export class Heartbeats {
       deviceJson,
       seenAtMs: context.nowMs,
     });
-    context.dispatcher?.observe({ workerId, incarnation, lane, slots, running, partitions }, context.nowMs);
-    this.#endFormerIncarnation(context, workerId, incarnation);
+    const capacity = { workerId, incarnation, lane, slots, running, partitions };
+    const reborn = context.dispatcher?.observe(capacity, context.nowMs) ?? false;
+    this.endFormerIncarnation(context, workerId, incarnation);
+    if (reborn) this.#hurryUnconfirmed(workerId, context.nowMs);
   }
 
   /** A worker process that was started anew runs nothing of its former life: no need to wait for the heartbeat timeout. */
-  #endFormerIncarnation(context: DecisionContext, workerId: string, incarnation: string): void {
+  endFormerIncarnation(context: DecisionContext, workerId: string, incarnation: string): void {
     for (const lease of this.#memory.leases.values()) {
       if (lease.workerId !== workerId || lease.startedAtMs === null || lease.incarnation === incarnation) continue;
       const { workflowId, activityId, epoch } = lease;
@@ -43,6 +51,17 @@ export class Heartbeats {
       this.#memory.setLease({ ...lease, lastHeartbeatMs: 0 });
       context.dispatcher?.release(workflowId, activityId, epoch);
     }
+  }
+
+  /**
+   * Commands that the former incarnation may have taken without a word: the new one gets a moment to report them (those it had not
+   * taken come to it again), then they are placed anew.
+   */
+  #hurryUnconfirmed(workerId: string, nowMs: number): void {
+    const placedAtMs = nowMs - this.#policy.acceptTimeoutMs + REBORN_GRACE_MS;
+    for (const lease of this.#memory.leases.values())
+      if (lease.workerId === workerId && lease.startedAtMs === null && lease.placedAtMs > placedAtMs)
+        this.#memory.setLease({ ...lease, placedAtMs });
   }
 
   attempt(context: DecisionContext, payload: ActivityProgressed): void {

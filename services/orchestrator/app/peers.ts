@@ -1,6 +1,7 @@
 import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
 import type { Decider, DecisionContext } from './decider.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { Heartbeats } from './heartbeats.ts';
 import type { EnginePorts, EngineSettings } from './ports.ts';
 import { queuedFrom, type ShardMemory } from './shard.ts';
 
@@ -16,14 +17,22 @@ export class Peers {
   readonly #ports: EnginePorts;
   readonly #memory: ShardMemory;
   readonly #decider: Decider;
+  readonly #heartbeats: Heartbeats;
   readonly #settings: EngineSettings;
   #notified = false;
   #lookedAtMs = 0;
 
-  constructor(ports: EnginePorts, memory: ShardMemory, decider: Decider, settings: EngineSettings) {
+  constructor(
+    ports: EnginePorts,
+    memory: ShardMemory,
+    decider: Decider,
+    heartbeats: Heartbeats,
+    settings: EngineSettings,
+  ) {
     this.#ports = ports;
     this.#memory = memory;
     this.#decider = decider;
+    this.#heartbeats = heartbeats;
     this.#settings = settings;
   }
 
@@ -38,8 +47,15 @@ export class Peers {
     if (!this.#notified && context.nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return;
     this.#notified = false;
     this.#lookedAtMs = context.nowMs;
-    if (context.dispatcher !== null) await this.#readRemoteWork(context.dispatcher, owned);
-    else if (this.#memory.unplaced.size > 0) await this.#takePlacements(context);
+    if (context.dispatcher !== null) return this.#readRemoteWork(context.dispatcher, owned);
+    if (this.#memory.unplaced.size > 0) await this.#takePlacements(context);
+    if (this.#memory.leases.size > 0) await this.#endFormerIncarnations(context);
+  }
+
+  /** Only the dispatcher hears the workers; the others see in its table that one was started anew. */
+  async #endFormerIncarnations(context: DecisionContext): Promise<void> {
+    for (const { workerId, incarnation } of await this.#ports.store.workers(0))
+      this.#heartbeats.endFormerIncarnation(context, workerId, incarnation);
   }
 
   async #readRemoteWork(dispatcher: Dispatcher, owned: readonly number[]): Promise<void> {

@@ -152,14 +152,16 @@ export class ShardMemory {
     if (cell.status === 'done') this.#finished.add(workflowId);
   }
 
-  /** After a commit: cells that nobody needs any more make room. */
-  settle(touched: Iterable<Cell>): void {
+  /** After a commit of `touched`: cells that nobody needs any more make room. `inUse` were changed since and must stay. */
+  settle(touched: Iterable<Cell>, inUse: ReadonlySet<Cell>): void {
     for (const cell of touched) {
-      if (cell.header === null) this.#cells.delete(cell.workflowId);
+      if (cell.header === null && !inUse.has(cell)) this.#cells.delete(cell.workflowId);
       else if (cell.status === 'done') this.#finished.add(cell.workflowId);
     }
     for (const id of this.#finished) {
       if (this.#finished.size <= FINISHED_KEPT) break;
+      const cell = this.#cells.get(id);
+      if (cell !== undefined && inUse.has(cell)) continue;
       this.#finished.delete(id);
       this.#cells.delete(id);
     }

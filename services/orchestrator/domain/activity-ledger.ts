@@ -61,6 +61,8 @@ export interface ActivityEntry {
   readonly preemptions: number;
   /** Attempts in a row that ended with their worker, without a new checkpoint in between. */
   readonly lostInARow: number;
+  /** Attempts in a row that no worker took. */
+  readonly declinedInARow: number;
   readonly notBeforeMs: number;
   readonly queuedAtMs: number;
   readonly startedAtMs: number | null;
@@ -100,6 +102,7 @@ export function schedule(request: ActivityRequest, atMs: number): ActivityEntry 
     failures: 0,
     preemptions: 0,
     lostInARow: 0,
+    declinedInARow: 0,
     notBeforeMs: atMs,
     queuedAtMs: atMs,
     startedAtMs: null,
@@ -129,6 +132,7 @@ export function started(
   return {
     ...entry,
     state: 'running',
+    declinedInARow: 0,
     workerId: start.workerId,
     incarnation: start.incarnation,
     startedAtMs,
@@ -136,8 +140,10 @@ export function started(
   };
 }
 
+/** The newest checkpoint: of the highest epoch, then step. An attempt that had to resume from an older one than we know counts from there. */
 export function checkpointed(entry: ActivityEntry, checkpoint: Checkpoint, atMs: number): ActivityEntry {
-  if (entry.checkpoint !== null && entry.checkpoint.step > checkpoint.step) return entry;
+  const known = entry.checkpoint;
+  if (known !== null && known.epoch === checkpoint.epoch && known.step > checkpoint.step) return entry;
   return { ...entry, checkpoint, checkpointAtMs: atMs, lostInARow: 0 };
 }
 
@@ -186,11 +192,15 @@ export function yielded(entry: ActivityEntry, startedAtMs: number, atMs: number)
 /** Time a declined activity waits before it is placed again: the worker's announcement needs that long to correct itself. */
 const DECLINED_PAUSE_MS = 200;
 
-/** A worker had no room after all: queued again under a new epoch, burns nothing. */
-export const declined = (entry: ActivityEntry, atMs: number): LedgerStep => ({
-  entry: requeue(closeAttempt(entry, atMs), atMs, DECLINED_PAUSE_MS),
-  outcome: null,
-});
+/** The pause doubles up to this: an activity that no worker of the lane knows must not fill its log five times a second. */
+const LONGEST_DECLINED_PAUSE_MS = 30_000;
+
+/** A worker had no room after all: queued again under a new epoch after a growing pause, burns nothing. */
+export function declined(entry: ActivityEntry, atMs: number): LedgerStep {
+  const pauseMs = Math.min(LONGEST_DECLINED_PAUSE_MS, DECLINED_PAUSE_MS * 2 ** entry.declinedInARow);
+  const closed = { ...closeAttempt(entry, atMs), declinedInARow: entry.declinedInARow + 1 };
+  return { entry: requeue(closed, atMs, pauseMs), outcome: null };
+}
 
 export function cancelled(entry: ActivityEntry, atMs: number): ActivityEntry {
   return isOver(entry) ? entry : { ...closeAttempt(entry, atMs), state: 'cancelled' };

@@ -1,0 +1,186 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
+import { OrchestratorConfig } from '../services/orchestrator/config.ts';
+import { startCommand } from '../test/support/engine-harness.ts';
+import { BenchWorker } from './engine/bench-worker.ts';
+import { type BenchDatabase, withDatabase } from './support/bench-database.ts';
+import type { Benchmark } from './support/benchmark.ts';
+import { costColumns, Meter } from './support/meter.ts';
+import { median, print, printGoal, printTable, type Row } from './support/report.ts';
+
+const ORCHESTRATOR = new URL('../services/orchestrator/main.ts', import.meta.url);
+/** Above what the bus lets a member stay silent: a killed orchestrator is out of the group by then. */
+const SESSION_OVER_MS = 7_000;
+const PUBLISH_CHUNK = 2_000;
+/** No lease and no attempt ends while the orchestrator is away or the logs are being written. */
+const PATIENT = { HEARTBEAT_TIMEOUT_MS: '86400000', ACCEPT_TIMEOUT_MS: '86400000', WORKER_TIMEOUT_MS: '86400000' };
+
+/** What each step of fine_tune@1 has to answer for the machine to go on; one step is one round. */
+const ANSWERS: readonly unknown[] = [
+  {},
+  { data: { manifestKey: 'data/manifest.json', digest: 'a'.repeat(64) }, vocabularySize: 1_024 },
+  { workspace: 'workspace/bench' },
+  { outputFolder: 'output', metrics: {} },
+];
+
+type Variant = 'session over' | 'at once' | 'at once, same name';
+
+export const recovery: Benchmark = {
+  name: 'recovery',
+  summary: 'kill -9 of the orchestrator with many open workflows: time to the first and to the last new decision',
+  options: {
+    workflows: { standard: 10_000, summary: 'open workflows, of the real fine_tune type' },
+    events: { standard: 30, summary: 'events in the log of each when the orchestrator is killed for the first time' },
+    statements: { standard: false, summary: 'print what pg_stat_statements saw' },
+  },
+  run: (options) =>
+    withDatabase({ title: 'recovery', statements: options.flag('statements') }, async (bench) => {
+      const [workflows, events] = [options.number('workflows'), options.number('events')];
+      const worker = await BenchWorker.start(bench.bus, workflows * 4);
+      let process = await startOrchestrator(bench, null);
+      print(`\nwriting ${workflows} logs of ${events} events through the engine`);
+      let commands = await writeLogs(bench, worker, { workflows, events });
+      const named = 'ORCHESTRATOR_ID' in OrchestratorConfig.properties;
+      const variants: Variant[] = ['session over', 'session over', 'at once', ...(named ? ['at once, same name' as const] : [])];
+      const rows: Row[] = [];
+      for (const [round, variant] of variants.entries()) {
+        // The named one has to be there before it is killed.
+        if (variant === 'at once, same name') {
+          await kill(process);
+          process = await startOrchestrator(bench, 'bench');
+          await process.tookOver;
+        }
+        await kill(process);
+        await publish(
+          bench,
+          commands.map((command) => worker.completed(command, ANSWERS[round])),
+        );
+        if (variant === 'session over') await delay(SESSION_OVER_MS);
+        const result = await recover(bench, worker, workflows, variant);
+        process = result.process;
+        commands = result.commands;
+        rows.push({ 'new orchestrator starts': variant, ...result.row });
+      }
+      print('\nseconds since the start of the new process; "after takeover": since it owned the shards; CPU and WAL per workflow');
+      printTable(rows);
+      const over = rows.filter((row) => row['new orchestrator starts'] === 'session over');
+      const of = (column: string): number => median(over.map((row) => Number(row[column])));
+      printGoal('first new decision, process start included', of('first'), 's', { atMost: 1 });
+      printGoal('first new decision after takeover', of('first after takeover'), 's', { atMost: 1 });
+      printGoal(`all ${workflows} served, process start included`, of('all'), 's', { atMost: 5 });
+      await kill(process);
+      await worker.close();
+    }),
+};
+
+interface Orchestrator {
+  readonly child: ChildProcess;
+  readonly startedAt: number;
+  /** Resolves with the time at which it owned its shards. */
+  readonly tookOver: Promise<number>;
+}
+
+/** The product's own program. `name`: its group instance id, when it has such a setting. */
+async function startOrchestrator({ url }: BenchDatabase, name: string | null): Promise<Orchestrator> {
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, ['--max-semi-space-size=32', ORCHESTRATOR.pathname], {
+    env: { DATABASE_URL: url, LOG_LEVEL: 'info', ...PATIENT, ...(name === null ? {} : { ORCHESTRATOR_ID: name }) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child, 'spawn');
+  const { promise: tookOver, resolve } = Promise.withResolvers<number>();
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    if (line.includes('took over shards')) resolve(performance.now());
+    else if (/"level":"?(50|60|error|fatal)/.test(line)) print(line);
+  });
+  return { child, startedAt, tookOver };
+}
+
+async function kill({ child }: Orchestrator): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function publish({ bus }: BenchDatabase, messages: readonly OutgoingMessage[]): Promise<void> {
+  for (let at = 0; at < messages.length; at += PUBLISH_CHUNK) await bus.publish(messages.slice(at, at + PUBLISH_CHUNK));
+}
+
+/** Starts the workflows and reports checkpoints for their first activity until each log has its length. Returns the first commands. */
+async function writeLogs(
+  bench: BenchDatabase,
+  worker: BenchWorker,
+  { workflows, events }: { workflows: number; events: number },
+): Promise<ExecuteActivity[]> {
+  const ids = Array.from({ length: workflows }, (_, i) => `wf-recovery-${i}`);
+  await publish(
+    bench,
+    ids.map((id) => startCommand(id, 'fine_tune', INPUT)),
+  );
+  const commands = await takeAll(worker, workflows);
+  await publish(
+    bench,
+    commands.map((command) => worker.started(command)),
+  );
+  for (let step = 1; step <= events - 2; step++)
+    await publish(
+      bench,
+      commands.map((command) => worker.checkpoint(command, step)),
+    );
+  for (;;) {
+    const { rows } = await bench.database.query<{ n: number }>('select sum(seq)::bigint as n from workflows');
+    if ((rows[0]?.n ?? 0) >= workflows * events) return commands;
+    await delay(500);
+  }
+}
+
+async function takeAll(worker: BenchWorker, count: number, onFirst?: () => void): Promise<ExecuteActivity[]> {
+  const commands: ExecuteActivity[] = [];
+  while (commands.length < count) {
+    commands.push(...(await worker.take(PUBLISH_CHUNK)));
+    onFirst?.();
+  }
+  return commands;
+}
+
+async function recover(bench: BenchDatabase, worker: BenchWorker, workflows: number, variant: Variant) {
+  const process = await startOrchestrator(bench, variant === 'at once, same name' ? 'bench' : null);
+  const meter = await Meter.start({ orchestrator: process.child.pid ?? 0 }, bench);
+  let firstAt: number | null = null;
+  const commands = await takeAll(worker, workflows, () => (firstAt ??= performance.now()));
+  const allAt = performance.now();
+  const readings = await meter.stop();
+  const tookOverAt = await process.tookOver;
+  const seconds = (from: number, to: number | null): string => (((to ?? Number.NaN) - from) / 1_000).toFixed(2);
+  const row: Row = {
+    takeover: seconds(process.startedAt, tookOverAt),
+    first: seconds(process.startedAt, firstAt),
+    'first after takeover': seconds(tookOverAt, firstAt),
+    all: seconds(process.startedAt, allAt),
+    'all after takeover': seconds(tookOverAt, allAt),
+    ...costColumns(readings, workflows),
+  };
+  return { process, commands, row };
+}
+
+const INPUT = {
+  jobId: 'job-bench',
+  project: 'demo',
+  spec: {
+    dataset: { name: 'bench', version: 1 },
+    base: { config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
+    method: 'full',
+    model: { name: 'bench' },
+    hyperparameters: { maxSteps: 100, learningRate: 0.01 },
+    seed: 1,
+    evaluation: { suites: [{ suite: 'held_out_text' }], policy: [], samples: 3 },
+  },
+  dataset: { name: 'bench', version: 1, format: 'text', key: 'datasets/bench/1', sha256: 'a'.repeat(64), bytes: 1_000 },
+  base: { kind: 'config', config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
+  configDigest: 'a'.repeat(64),
+  codeCommit: 'bench',
+};
