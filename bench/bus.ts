@@ -61,7 +61,9 @@ async function measureAll(bench: BenchDatabase, messages: number): Promise<void>
     await Promise.all(Array.from({ length: CALLERS }, () => publishSingly(bus, CONCURRENT / CALLERS)));
   });
   await drain(subscription, SINGLE + CONCURRENT);
-  print(`\nbodies of ${BODY_BYTES} bytes, ${TOPICS.length} topics of ${PARTITIONS} partitions; CPU and WAL per message`);
+  print(
+    `\nbodies of ${BODY_BYTES} bytes, ${TOPICS.length} topics of ${PARTITIONS} partitions; CPU and WAL per message`,
+  );
   printTable(rows);
   await latency(bus, subscription);
   await idle(bench, database, subscription);
@@ -111,7 +113,11 @@ async function latency(bus: PostgresBus, subscription: PostgresSubscription): Pr
   print(`\nlatency publish -> poll, ${LATENCY_SAMPLES} messages in turn: p50 ${at(0.5)}, p99 ${at(0.99)}`);
 }
 
-async function idle(bench: BenchDatabase, database: CountingDatabase, subscription: PostgresSubscription): Promise<void> {
+async function idle(
+  bench: BenchDatabase,
+  database: CountingDatabase,
+  subscription: PostgresSubscription,
+): Promise<void> {
   const until = performance.now() + IDLE_MS;
   const before = database.queries;
   const meter = await Meter.start({ client: process.pid }, bench);

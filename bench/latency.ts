@@ -32,7 +32,9 @@ export const latency: Benchmark = {
       for (let i = 0; i < WARM_UP_WORKFLOWS; i++) await hop();
 
       const workflows = options.number('workflows');
-      print(`\n${2 * workflows} events a round, one workflow at a time; CPU and WAL per event, starts and ends included`);
+      print(
+        `\n${2 * workflows} events a round, one workflow at a time; CPU and WAL per event, starts and ends included`,
+      );
       const rows: Row[] = [];
       for (let round = 0; round < options.number('rounds'); round++) {
         const samples: number[] = [];

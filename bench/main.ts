@@ -1,14 +1,30 @@
 // npm run bench -- <name> [options]. Without a name: lists the benchmarks and runs all of them in order, each in a process of its own.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { engine } from './engine.ts';
-import { latency } from './latency.ts';
-import { scheduler } from './scheduler.ts';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
-
+import { bus } from './bus.ts';
+import { demo } from './demo.ts';
+import { engine } from './engine.ts';
+import { gateway } from './gateway.ts';
+import { latency } from './latency.ts';
+import { memory } from './memory.ts';
+import { recovery } from './recovery.ts';
+import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
+import { trainer } from './trainer.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [engine, latency, timers, scheduler];
+const BENCHMARKS: readonly Benchmark[] = [
+  engine,
+  latency,
+  timers,
+  recovery,
+  scheduler,
+  gateway,
+  memory,
+  trainer,
+  bus,
+  demo,
+];
 
 const [name, ...args] = process.argv.slice(2);
 process.exitCode = name === undefined ? await runAll() : await runOne(name);

@@ -12,7 +12,15 @@ import { recordedProcesses } from '../cli/start/process-record.ts';
 import { readCorpus } from '#lib/text/corpus-file.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { GatewayClient } from './support/gateway-client.ts';
-import { childrenOf, descendantsOf, type Memory, machineBusyMs, machineKind, memoryOf, requireLinux } from './support/machine.ts';
+import {
+  childrenOf,
+  descendantsOf,
+  type Memory,
+  machineBusyMs,
+  machineKind,
+  memoryOf,
+  requireLinux,
+} from './support/machine.ts';
 import { print, printGoal, printTable } from './support/report.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../cli/main.ts');
@@ -45,7 +53,9 @@ export const memory: Benchmark = {
       const busyMs = machineBusyMs();
       const most = await underLoad(folder, supervisor, port, options.number('submits'), options.number('load'));
       const cores = (machineBusyMs() - busyMs) / (options.number('load') * 1_000);
-      print(`\nunder load (one training, ${options.number('submits')} submits): the most of each process in ${options.number('load')} s; ${cores.toFixed(2)} cores busy`);
+      print(
+        `\nunder load (one training, ${options.number('submits')} submits): the most of each process in ${options.number('load')} s; ${cores.toFixed(2)} cores busy`,
+      );
       show(most);
     } finally {
       const exited = once(supervisor, 'exit');
@@ -63,7 +73,14 @@ async function ready(folder: string, port: number): Promise<void> {
   while (Date.now() < until) {
     const services = recordedProcesses(homeAt(folder).recordFile).filter(({ readyUrl }) => readyUrl !== null);
     const urls = [...services.map(({ readyUrl }) => readyUrl ?? ''), `http://127.0.0.1:${port}/readyz`];
-    const answers = await Promise.all(urls.map((url) => fetch(url).then(({ ok }) => ok, () => false)));
+    const answers = await Promise.all(
+      urls.map((url) =>
+        fetch(url).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      ),
+    );
     if (services.length === 5 && answers.every(Boolean) && existsSync(homeAt(folder).adminKeyFile)) return;
     await delay(200);
   }

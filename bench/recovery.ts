@@ -45,7 +45,12 @@ export const recovery: Benchmark = {
       print(`\nwriting ${workflows} logs of ${events} events through the engine`);
       let commands = await writeLogs(bench, worker, { workflows, events });
       const named = 'ORCHESTRATOR_ID' in OrchestratorConfig.properties;
-      const variants: Variant[] = ['session over', 'session over', 'at once', ...(named ? ['at once, same name' as const] : [])];
+      const variants: Variant[] = [
+        'session over',
+        'session over',
+        'at once',
+        ...(named ? ['at once, same name' as const] : []),
+      ];
       const rows: Row[] = [];
       for (const [round, variant] of variants.entries()) {
         // The named one has to be there before it is killed.
@@ -65,7 +70,9 @@ export const recovery: Benchmark = {
         commands = result.commands;
         rows.push({ 'new orchestrator starts': variant, ...result.row });
       }
-      print('\nseconds since the start of the new process; "after takeover": since it owned the shards; CPU and WAL per workflow');
+      print(
+        '\nseconds since the start of the new process; "after takeover": since it owned the shards; CPU and WAL per workflow',
+      );
       printTable(rows);
       const over = rows.filter((row) => row['new orchestrator starts'] === 'session over');
       const of = (column: string): number => median(over.map((row) => Number(row[column])));

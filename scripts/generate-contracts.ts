@@ -1,13 +1,9 @@
-import { readdirSync, readFileSync, writeFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateMessages } from '#lib/contracts/generate.ts';
+import { releasedSchemas, schemas } from './contracts/schema-files.ts';
 
-// `npm run generate`: schemas/avro/*.avsc -> lib/contracts/generated/messages.ts
-const root = join(import.meta.dirname, '..');
-const folder = join(root, 'schemas/avro');
-const schemas = readdirSync(folder)
-  .filter((name) => name.endsWith('.avsc'))
-  .sort()
-  .map((name) => readFileSync(join(folder, name), 'utf8'));
-mkdirSync(join(root, 'lib/contracts/generated'), { recursive: true });
-writeFileSync(join(root, 'lib/contracts/generated/messages.ts'), generateMessages(schemas));
+// `npm run generate`: schemas/avro/*.avsc (and the released ones) -> lib/contracts/generated/messages.ts
+const folder = join(import.meta.dirname, '../lib/contracts/generated');
+mkdirSync(folder, { recursive: true });
+writeFileSync(join(folder, 'messages.ts'), generateMessages(schemas(), releasedSchemas()));

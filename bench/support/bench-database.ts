@@ -79,6 +79,10 @@ async function printStatements(database: Database): Promise<void> {
   );
   print('\ntables by rows read in sequential scans');
   printTable(
-    scans.rows.map((row) => ({ table: row.relname, 'rows read': String(row.seq_tup_read), 'index scans': String(row.idx_scan) })),
+    scans.rows.map((row) => ({
+      table: row.relname,
+      'rows read': String(row.seq_tup_read),
+      'index scans': String(row.idx_scan),
+    })),
   );
 }

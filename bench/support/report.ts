@@ -11,8 +11,7 @@ export const median = (values: readonly number[]): number => quantile(values, 0.
 /** Prints rows under their column names, numbers to the right. */
 export function printTable(rows: readonly Row[]): void {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const width = (column: string): number =>
-    Math.max(column.length, ...rows.map((row) => (row[column] ?? '').length));
+  const width = (column: string): number => Math.max(column.length, ...rows.map((row) => (row[column] ?? '').length));
   const line = (cell: (column: string) => string): string =>
     columns
       .map((column, at) => (at === 0 ? cell(column).padEnd(width(column)) : cell(column).padStart(width(column))))
@@ -35,7 +34,12 @@ export function printRounds(rounds: readonly Row[]): void {
 }
 
 /** One line about a goal: reached or missed, by how much. */
-export function printGoal(what: string, value: number, unit: string, goal: { atMost?: number; atLeast?: number }): void {
+export function printGoal(
+  what: string,
+  value: number,
+  unit: string,
+  goal: { atMost?: number; atLeast?: number },
+): void {
   const reached = value <= (goal.atMost ?? Infinity) && value >= (goal.atLeast ?? -Infinity);
   const bound = goal.atMost === undefined ? `>= ${goal.atLeast}` : `<= ${goal.atMost}`;
   const digits = Math.abs(value) >= 100 ? 0 : 2;

@@ -1,5 +1,5 @@
 import avro from 'avsc';
-import { MESSAGE_SCHEMAS, type MessageTypes } from './generated/messages.ts';
+import { FORMER_SCHEMAS, MESSAGE_SCHEMAS, type MessageTypes } from './generated/messages.ts';
 import type { MessageType } from './topics.ts';
 
 /**
@@ -17,35 +17,65 @@ export class UnknownFingerprint extends Error {}
 
 const HEADER_BYTES = 10;
 
-/** A codec over the schemas of this release. Stateless after construction; build one per process. */
-export function singleObjectCodec(): Codec {
-  const byType = new Map<MessageType, { avroType: avro.Type; header: Buffer }>();
-  const byFingerprint = new Map<string, { type: MessageType; avroType: avro.Type }>();
+interface Reader {
+  readonly type: MessageType;
+  readonly read: (body: Buffer) => unknown;
+}
+
+/**
+ * A codec over the schemas of this release; it also reads what former releases wrote, so that messages in flight survive an upgrade.
+ * Stateless after construction; build one per process. `formerSchemas` is for tests.
+ */
+export function singleObjectCodec(formerSchemas: readonly string[] = FORMER_SCHEMAS): Codec {
+  const writers = new Map<MessageType, { avroType: avro.Type; header: Buffer }>();
+  const readers = new Map<string, Reader>();
   for (const [name, text] of Object.entries(MESSAGE_SCHEMAS)) {
     const type = name as MessageType;
     const avroType = avro.Type.forSchema(JSON.parse(text) as avro.Schema);
-    const fingerprint = crc64Avro(Buffer.from(JSON.stringify(avroType.schema()), 'utf8'));
-    byType.set(type, { avroType, header: Buffer.concat([Buffer.of(0xc3, 0x01), fingerprint]) });
-    byFingerprint.set(fingerprint.toString('hex'), { type, avroType });
+    const fingerprint = fingerprintOf(avroType);
+    writers.set(type, { avroType, header: Buffer.concat([Buffer.of(0xc3, 0x01), fingerprint]) });
+    readers.set(fingerprint.toString('hex'), { type, read: (body) => avroType.fromBuffer(body) });
   }
+  for (const text of formerSchemas) addFormer(readers, writers, text);
   return {
     encode(type, payload) {
-      const entry = byType.get(type);
-      if (entry === undefined) throw new UnknownFingerprint(`no schema for ${type}`);
-      return Buffer.concat([entry.header, entry.avroType.toBuffer(payload)]);
+      const writer = writers.get(type);
+      if (writer === undefined) throw new UnknownFingerprint(`no schema for ${type}`);
+      return Buffer.concat([writer.header, writer.avroType.toBuffer(payload)]);
     },
     decode(value) {
       const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       if (bytes.length < HEADER_BYTES || bytes[0] !== 0xc3 || bytes[1] !== 0x01)
         throw new Error('not an Avro single-object message (marker C3 01 missing)');
       const fingerprint = bytes.toString('hex', 2, HEADER_BYTES);
-      const entry = byFingerprint.get(fingerprint);
-      if (entry === undefined) throw new UnknownFingerprint(`unknown schema fingerprint ${fingerprint}`);
-      const payload = entry.avroType.fromBuffer(bytes.subarray(HEADER_BYTES)) as MessageTypes[MessageType];
-      return { type: entry.type, payload };
+      const reader = readers.get(fingerprint);
+      if (reader === undefined) throw new UnknownFingerprint(`unknown schema fingerprint ${fingerprint}`);
+      const payload = reader.read(bytes.subarray(HEADER_BYTES)) as MessageTypes[MessageType];
+      return { type: reader.type, payload };
     },
   };
 }
+
+/** A schema of a former release, read as today's type of its name (Avro specification, "Schema resolution"). */
+function addFormer(
+  readers: Map<string, Reader>,
+  writers: ReadonlyMap<MessageType, { avroType: avro.Type }>,
+  text: string,
+): void {
+  const schema = JSON.parse(text) as { name: string };
+  const type = schema.name as MessageType;
+  const today = writers.get(type)?.avroType;
+  // A message that no longer exists: nobody is left to read it, it goes to the dead letters.
+  if (today === undefined) return;
+  const former = avro.Type.forSchema(schema as unknown as avro.Schema);
+  const fingerprint = fingerprintOf(former).toString('hex');
+  if (readers.has(fingerprint)) return;
+  const resolver = today.createResolver(former);
+  readers.set(fingerprint, { type, read: (body) => today.fromBuffer(body, resolver) });
+}
+
+const fingerprintOf = (avroType: avro.Type): Buffer =>
+  crc64Avro(Buffer.from(JSON.stringify(avroType.schema()), 'utf8'));
 
 const CRC64_EMPTY = 0xc15d213aa4d7a795n;
 

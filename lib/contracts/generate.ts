@@ -25,9 +25,10 @@ const PRIMITIVES: Readonly<Record<string, string>> = {
 
 /**
  * TypeScript for Avro records: an interface per record, a union per enum, `MESSAGE_SCHEMAS` and `MessageTypes`.
+ * `releasedTexts` are the schemas of former releases: those that differ from today's are kept, so that messages they wrote can be read.
  * Input: texts of `.avsc` files in name order. The output is formatted as the formatter would leave it alone (generated files are exempt).
  */
-export function generateMessages(schemaTexts: readonly string[]): string {
+export function generateMessages(schemaTexts: readonly string[], releasedTexts: readonly string[]): string {
   const declarations = new Map<string, string>();
   const messages: { name: string; schema: string }[] = [];
   for (const text of schemaTexts) {
@@ -48,7 +49,20 @@ export function generateMessages(schemaTexts: readonly string[]): string {
     ...messages.map((m) => `  ${m.name}: ${JSON.stringify(m.schema)},`),
     '};',
     '',
+    '/** Avro schemas of former releases that differ from the ones above, as JSON texts: writers of messages that may still come. */',
+    'export const FORMER_SCHEMAS: readonly string[] = [',
+    ...formerSchemas(
+      messages.map((m) => m.schema),
+      releasedTexts,
+    ).map((schema) => `  ${JSON.stringify(schema)},`),
+    '];',
+    '',
   ].join('\n');
+}
+
+function formerSchemas(current: readonly string[], releasedTexts: readonly string[]): string[] {
+  const released = releasedTexts.map((text) => JSON.stringify(JSON.parse(text)));
+  return [...new Set(released)].filter((schema) => !current.includes(schema));
 }
 
 function typeOf(schema: AvroSchema, declarations: Map<string, string>): string {

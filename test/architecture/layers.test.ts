@@ -125,14 +125,8 @@ it('app loads no adapter of its service when it runs: it gets them from main.ts'
   const wrong = imports.filter(
     ({ from, target, typeOnly }) => layerOf(from) === 'app' && layerOf(target) === 'adapters' && !typeOnly,
   );
-  expect(show(wrong).filter((line) => !ADAPTERS_IN_APP.includes(line))).toEqual([]);
-  // One that was mended leaves the list.
-  expect(ADAPTERS_IN_APP.filter((line) => !show(wrong).includes(line))).toEqual([]);
+  expect(show(wrong)).toEqual([]);
 });
-
-/** Known debt: the GPU worker has one way to start a child process and no port for it yet. */
-const ADAPTERS_IN_APP: readonly string[] = [
-];
 
 it('services never import each other, and nothing shared imports a service', () => {
   const wrong = imports.filter(({ from, target, isFile }) => {
