@@ -6,7 +6,7 @@ import type { MessageTypes } from './generated/messages.ts';
 import { type MessageType, TOPICS, type TopicName } from './topics.ts';
 
 /** What travels around a payload; headers follow CloudEvents' Kafka binary binding. */
-export interface Envelope {
+interface Envelope {
   /** Dedupe id, everywhere: the same id is the same message. */
   readonly id: string;
   /** The service that wrote it, e.g. `/trainyard/gateway`. */
@@ -23,7 +23,7 @@ export type Message = {
 }[MessageType];
 
 /** At most this many bytes of payload, on every bus: larger data belongs into the object store. */
-export const MAX_MESSAGE_BYTES = 1_048_576;
+const MAX_MESSAGE_BYTES = 1_048_576;
 
 export interface Addressed<T extends MessageType> {
   readonly topic: TopicName;

@@ -176,6 +176,5 @@ export function sqlState(error: unknown): string | null {
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
 }
 
-export const UNIQUE_VIOLATION = '23505';
 /** Raised by our own functions when a shard or partition belongs to somebody else by now. */
 export const FENCED = 'TY001';

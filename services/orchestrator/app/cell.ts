@@ -37,7 +37,7 @@ export interface Cell {
   shownParked: boolean;
 }
 
-export interface Header {
+interface Header {
   readonly definition: string;
   readonly jobId: string;
   readonly project: string;

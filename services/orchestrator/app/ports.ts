@@ -5,7 +5,7 @@ import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { OrchestratorStore } from './store.ts';
 
 /** Time and logging as values, so that the engine can be driven by a simulation. */
-export interface Clock {
+interface Clock {
   /** Epoch milliseconds. */
   now(): number;
 }

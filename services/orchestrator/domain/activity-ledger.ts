@@ -1,8 +1,7 @@
 import { invariant } from '#lib/kernel/errors.ts';
 
 /** Lanes of work: each has its own topic, worker pool, queue and slots. */
-export const LANES = ['cpu', 'gpu'] as const;
-export type Lane = (typeof LANES)[number];
+export type Lane = 'cpu' | 'gpu';
 
 /** How often and how patiently an activity is tried. */
 export interface RetryPolicy {
@@ -49,7 +48,7 @@ export interface ActivityFailure {
  * placement is the dispatcher's business and not in the log. Entries: scheduled -> queued -> running -> done | failed | cancelled;
  * running or queued -> queued again with the next epoch when an attempt ends without result.
  */
-export type ActivityState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+type ActivityState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 
 export interface ActivityEntry {
   readonly request: ActivityRequest;

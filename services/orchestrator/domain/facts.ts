@@ -62,8 +62,6 @@ export type Fact =
       readonly data: { readonly message: string; readonly activityId: string | null; readonly epoch: number | null };
     };
 
-export type FactType = Fact['type'];
-
 /** A fact in the log. `seq` counts from 1 without gaps; `messageId` is unique within the workflow. */
 export interface LoggedFact {
   readonly seq: number;

@@ -2,7 +2,7 @@ import type { Threshold } from '#lib/contracts/jobs.ts';
 import type { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 
 /** How one line of a policy came out. `actual` is null when the metric (or its paired difference) is missing. */
-export interface ThresholdResult {
+interface ThresholdResult {
   readonly threshold: Threshold;
   readonly actual: number | null;
   readonly passed: boolean;
