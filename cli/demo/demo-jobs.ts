@@ -20,7 +20,7 @@ export const DEFAULT_BUDGET: DemoBudget = { baseSteps: 3_500, loraSteps: 600 };
 /** The submissions, without idempotency key, in the order in which they run. */
 export function demoJobs(budget: DemoBudget): readonly { title: string; type: 'fine_tune'; spec: DemoSpec }[] {
   return [
-    { title: 'base model from random weights, full training', type: 'fine_tune', spec: baseSpec(budget.baseSteps) },
+    { title: 'full training from random weights', type: 'fine_tune', spec: baseSpec(budget.baseSteps) },
     {
       title: `LoRA of ${BASE_MODEL}@dev on ${NEW_CORPUS.title}`,
       type: 'fine_tune',

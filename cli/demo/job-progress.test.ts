@@ -46,7 +46,7 @@ describe('the progress of a job', () => {
     const queued = { state: 'queued', waitReason: 'NoFreeSlot', startedAt: null, progress: null };
     expect(currentStep(advance(null, trainingAt(3, 0, queued), ''))).toMatchObject({
       state: 'waiting',
-      note: 'waits: NoFreeSlot',
+      note: 'NoFreeSlot',
     });
     const placed = advance(null, trainingAt(3, 0, { ...queued, state: 'placed', waitReason: null }), '');
     expect(currentStep(placed)).toMatchObject({ number: 8, state: 'waiting' });

@@ -128,7 +128,7 @@ function stepState(activity: string): StepState {
 }
 
 function noteOf({ state, epoch, waitReason }: Activity): string | null {
-  if (stepState(state) === 'waiting' && waitReason !== null) return `waits: ${waitReason}`;
+  if (stepState(state) === 'waiting' && waitReason !== null) return waitReason;
   return epoch > 1 ? `attempt ${epoch}` : null;
 }
 

@@ -2,7 +2,7 @@ import { type Axis, along, axisOver, axisWithin, tickText } from './axis.ts';
 import { type CurvePoint, extent, type LearningCurves } from './learning-curves.ts';
 
 /** Pixels of one panel, its margins included. */
-const PANEL = { width: 470, height: 360, left: 56, right: 20, top: 56, bottom: 52 };
+const PANEL = { width: 480, height: 360, left: 56, right: 52, top: 56, bottom: 52 };
 const HEADER = 44;
 
 /** Readable on white and on black; colours told apart also with colour-blind eyes (Okabe and Ito's blue and orange). */
@@ -13,7 +13,7 @@ const STYLE = `
   }
   text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; font-size: 12px; fill: var(--faint); }
   .heading { font-size: 17px; font-weight: 600; fill: var(--ink); }
-  .title { font-size: 14px; font-weight: 600; fill: var(--ink); }
+  .title { font-size: 13px; font-weight: 600; fill: var(--ink); }
   .ground { fill: var(--ground); }
   .grid { stroke: var(--grid); stroke-width: 1; }
   .axis { stroke: var(--faint); stroke-width: 1; }
@@ -68,7 +68,7 @@ function panel(curves: LearningCurves): string {
     ),
     last === undefined
       ? ''
-      : `<text x="${plot.right}" y="${Number(vertical(last.value, plot)) - 12}" text-anchor="end" style="fill: var(--validation)">${last.value.toFixed(3)}</text>`,
+      : `<text x="${plot.right + 8}" y="${Number(vertical(last.value, plot)) + 4}" style="fill: var(--validation)">${last.value.toFixed(3)}</text>`,
     `<text x="${(PANEL.left + plot.right) / 2}" y="${PANEL.height - 14}" text-anchor="middle">optimiser step</text>`,
     `<text transform="translate(16 ${(PANEL.top + plot.bottom) / 2}) rotate(-90)" text-anchor="middle">loss, nats per token</text>`,
   ].join('\n');

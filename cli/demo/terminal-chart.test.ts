@@ -63,7 +63,7 @@ describe('the drawing of the losses', () => {
   const svg = lossCurveSvg('two trainings & more', [curves, { title: 'none', train: [], validation: [] }]);
 
   it('is one self-contained document that names its axes and follows the theme', () => {
-    expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg" viewBox="0 0 940 404"/);
+    expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg" viewBox="0 0 960 404"/);
     expect(svg).toContain('prefers-color-scheme: dark');
     expect(svg).toContain('optimiser step');
     expect(svg).toContain('loss, nats per token');
@@ -81,7 +81,7 @@ describe('the drawing of the losses', () => {
     expect(points).toHaveLength(falling.length);
     for (const [x, y] of points) {
       expect(x).toBeGreaterThanOrEqual(56);
-      expect(x).toBeLessThanOrEqual(450);
+      expect(x).toBeLessThanOrEqual(428);
       expect(y).toBeGreaterThanOrEqual(56);
       expect(y).toBeLessThanOrEqual(308);
     }

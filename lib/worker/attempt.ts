@@ -139,6 +139,10 @@ function completed(output: unknown): AttemptEnd {
   return { kind: 'completed', outputJson };
 }
 
+/** PostgreSQL's JSON holds neither NUL nor half a surrogate pair, and a generated text may hold both: the output would never be taken. */
+const storable = (_: string, value: unknown): unknown =>
+  typeof value === 'string' ? value.replaceAll('\u0000', '').toWellFormed() : value;
+
 function failed(error: unknown): AttemptEnd {
   const text = (value: string, limit: number): string => value.replaceAll('\u0000', '').slice(0, limit);
   const message = text(messageOf(error), MAX_MESSAGE_CHARACTERS);

@@ -1,4 +1,6 @@
 import type { Bus, OutgoingMessage } from '#lib/bus/port.ts';
+import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
+import { TrainyardError } from '#lib/kernel/errors.ts';
 
 /** Wait before a batch that could not be published is tried again. */
 const RETRY_MS = 250;
@@ -6,9 +8,13 @@ const RETRY_MS = 250;
 /** Messages that wait for the bus at most; a worker that is cut off from the bus for so long starts anew. */
 const MAX_WAITING = 100_000;
 
+/** What the bus says about one message before it writes any of its batch. */
+const REFUSALS: readonly string[] = ['MessageTooLarge', 'ValidationFailed'] satisfies ErrorCode[];
+
 /**
  * Publishes in order and in batches, one batch at a time, again and again until the bus takes it: an event of a worker is lost only
- * with its process, and then the lease brings the attempt back.
+ * with its process, and then the lease brings the attempt back. A message that the bus will never take is dropped and reported: it must
+ * not hold up the ones behind it.
  */
 export class EventOutbox {
   readonly #bus: Pick<Bus, 'publish'>;
@@ -16,6 +22,8 @@ export class EventOutbox {
   #waiting: OutgoingMessage[] = [];
   #publishing: Promise<void> | null = null;
   #closed = false;
+  /** Messages to publish one at a time, because one of them is refused. */
+  #singly = 0;
 
   constructor(bus: Pick<Bus, 'publish'>, onTrouble: (error: unknown) => void) {
     this.#bus = bus;
@@ -42,14 +50,17 @@ export class EventOutbox {
     // One turn of the event loop collects what else happens now.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0 && !this.#closed) {
-      const batch = this.#waiting;
-      this.#waiting = [];
+      const batch = this.#waiting.splice(0, this.#singly > 0 ? 1 : this.#waiting.length);
+      this.#singly = Math.max(0, this.#singly - 1);
       try {
         await this.#bus.publish(batch);
       } catch (error) {
         this.#onTrouble(error);
+        const refused = error instanceof TrainyardError && REFUSALS.includes(error.code);
+        if (refused && batch.length === 1) continue;
         this.#waiting = [...batch, ...this.#waiting];
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (refused) this.#singly = batch.length;
+        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
     this.#publishing = null;

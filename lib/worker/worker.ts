@@ -61,6 +61,8 @@ export class Worker {
   #loops: Promise<void>[] = [];
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
+  /** Attempts had their time: those that still run are left to their leases. */
+  #leaving = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -105,12 +107,14 @@ export class Worker {
     this.#announce();
     for (const attempt of this.#attempts.values()) attempt.end('WorkerStopping');
     const until = Date.now() + boundMs;
+    this.#lane?.wake();
     while (this.#attempts.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#outbox.flush(Math.max(500, until - Date.now()));
-    this.#lane?.wake();
+    this.#leaving = true;
     this.#control?.wake();
+    // Before the last flush: a command that the lane loop took meanwhile is declined, and that must be heard.
     await Promise.allSettled(this.#loops);
+    await this.#outbox.flush(Math.max(500, until - Date.now()));
     await Promise.all([this.#lane?.close(), this.#control?.close()]);
   }
 
@@ -124,7 +128,7 @@ export class Worker {
   }
 
   async #controlLoop(subscription: Subscription): Promise<void> {
-    while (!this.#stopping || this.#attempts.size > 0) {
+    while (!this.#leaving) {
       const messages = await subscription.poll({ maxMessages: MAX_POLL, maxWaitMs: 1_000 });
       for (const stop of this.#decode(messages, 'StopActivity')) this.#stopAttempt(stop);
       if (messages.length > 0) await this.#commit(subscription, messages);
@@ -178,18 +182,29 @@ export class Worker {
 
   async #run(key: string, attempt: Attempt, activity: Activity): Promise<void> {
     const { workflowId, activityId, epoch } = attempt.command;
-    const announceStart = setTimeout(() => {
+    let timer: NodeJS.Timeout | null = null;
+    const announceStart = (): void => {
+      if (timer === null) return;
+      clearTimeout(timer);
+      timer = null;
       this.#send('ActivityStarted', workflowId, `started:${key}`, {
         ...this.#attemptOf(attempt),
         startedAtMs: attempt.startedAtMs,
       });
-    }, STARTED_AFTER_MS);
+    };
+    timer = setTimeout(announceStart, STARTED_AFTER_MS);
     const end = await attempt.run(activity, (checkpoint) => {
+      // Nobody takes a checkpoint or a curve from an attempt that was not heard of.
+      announceStart();
       const id = `checkpoint:${key}:${checkpoint.step}`;
       this.#send('CheckpointSaved', workflowId, id, { workflowId, activityId, epoch, ...checkpoint });
     });
-    clearTimeout(announceStart);
-    if (attempt.hasMetrics) this.#heartbeat(attempt);
+    if (attempt.hasMetrics) {
+      announceStart();
+      this.#heartbeat(attempt);
+    }
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
     this.#attempts.delete(key);
     this.#remember(key);
     this.#report(key, attempt, end);

@@ -44,15 +44,19 @@ describe('a cycle', () => {
     expect(reasons(snapshot({ queue, workers }))).toEqual(['late: NoFreeSlot']);
   });
 
-  it('spreads over the workers, the one with most free slots first', () => {
-    const queue = Array.from({ length: 5 }, (_, i) => queued(`wf-${i}`));
-    const workers = [
-      { workerId: 'a', lane: 'cpu' as const, free: 1 },
-      { workerId: 'b', lane: 'cpu' as const, free: 3 },
-      { workerId: 'c', lane: 'cpu' as const, free: 2 },
-    ];
-    const used = scheduleCycle(snapshot({ queue, workers })).placements.map((p) => p.workerId);
-    expect(used).toEqual(['b', 'b', 'c', 'a', 'b']);
+  it('spreads over the workers: each slot is taken from one with the most free slots', () => {
+    const queue = Array.from({ length: 6 }, (_, i) => queued(`wf-${i}`));
+    const free = new Map([
+      ['a', 1],
+      ['b', 3],
+      ['c', 2],
+    ]);
+    const workers = [...free].map(([workerId, slots]) => ({ workerId, lane: 'cpu' as const, free: slots }));
+    for (const { workerId } of scheduleCycle(snapshot({ queue, workers })).placements) {
+      expect(free.get(workerId)).toBe(Math.max(...free.values()));
+      free.set(workerId, (free.get(workerId) ?? 0) - 1);
+    }
+    expect([...free.values()]).toEqual([0, 0, 0]);
   });
 
   it('a worker with more attempts than slots takes none', () => {

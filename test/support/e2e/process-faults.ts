@@ -1,9 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { signalProcess } from '#lib/postgres/process-identity.ts';
 
-/** A process that runs 2 ms of every 32: about a sixteenth of its speed, and still often enough for its heartbeats. */
-const RUN_MS = 2;
+/** A process that runs 1 to 2 ms of every 30: a twentieth of its speed, and still often enough for its heartbeats. */
+const RUN_MS = 1;
 const PAUSE_MS = 30;
 
 /** Makes a process slow until the returned function is called (it runs at full speed then) or it is dead. */
@@ -34,4 +35,13 @@ export async function lockTable(databaseUrl: string, table: string): Promise<() 
     await client.query('rollback');
     await client.end();
   };
+}
+
+/** Process numbers of the training programs that a GPU worker runs now. */
+export async function trainersOf(workerPid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${workerPid}/task/${workerPid}/children`, 'utf8').catch(() => '');
+  return children
+    .split(' ')
+    .filter((pid) => pid.trim() !== '')
+    .map(Number);
 }
