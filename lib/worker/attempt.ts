@@ -128,10 +128,6 @@ function refuseWrongOutput(schema: TSchema, output: unknown): void {
   );
 }
 
-/** PostgreSQL's jsonb takes neither NUL nor half a surrogate pair; a model that generates bytes may well produce them. */
-const storable = (_key: string, value: unknown): unknown =>
-  typeof value === 'string' ? value.replaceAll('\u0000', '\uFFFD').toWellFormed() : value;
-
 function completed(output: unknown): AttemptEnd {
   const outputJson = JSON.stringify(output ?? null, storable);
   if (Buffer.byteLength(outputJson) > MAX_OUTPUT_BYTES)
