@@ -41,7 +41,9 @@ export const gateway: Benchmark = {
         await submitAll(client, WARM_UP, 8);
         for (const clients of CLIENTS) {
           const submits = clients === 1 ? Math.ceil(options.number('submits') / 3) : options.number('submits');
-          print(`\n${submits} submits a round, ${clients} at once; CPU and WAL per submit; bench: clients and supervisor`);
+          print(
+            `\n${submits} submits a round, ${clients} at once; CPU and WAL per submit; bench: clients and supervisor`,
+          );
           const rounds: Row[] = [];
           for (let round = 0; round < options.number('rounds'); round++) {
             const meter = await Meter.start({ gateway: platform.process('gateway').pid, bench: process.pid }, bench);

@@ -7,7 +7,11 @@ const json = fc.jsonValue() as fc.Arbitrary<Json>;
 function shuffled(value: Json): Json {
   if (Array.isArray(value)) return value.map((item: Json) => shuffled(item));
   if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value as Record<string, Json>).reverse().map(([k, v]) => [k, shuffled(v)]));
+  return Object.fromEntries(
+    Object.entries(value as Record<string, Json>)
+      .reverse()
+      .map(([k, v]) => [k, shuffled(v)]),
+  );
 }
 
 describe('canonicalJson', () => {
@@ -33,15 +37,19 @@ describe('canonicalJson', () => {
   });
 
   it('is the same for equal values whatever the order of their members', () => {
-    fc.assert(fc.property(json, (value) => {
+    fc.assert(
+      fc.property(json, (value) => {
         expect(canonicalJson(shuffled(value))).toBe(canonicalJson(value));
-      }));
+      }),
+    );
   });
 
   it('is JSON of the value', () => {
-    fc.assert(fc.property(json, (value) => {
+    fc.assert(
+      fc.property(json, (value) => {
         const text = canonicalJson(value);
         expect(canonicalJson(JSON.parse(text) as Json)).toBe(text);
-      }));
+      }),
+    );
   });
 });

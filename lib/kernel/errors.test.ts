@@ -12,7 +12,9 @@ describe('the error catalogue', () => {
   });
 
   it('has HTTP statuses for refusals of requests only', () => {
-    for (const [, { http }] of entries) if (http !== undefined) expect([400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 507]).toContain(http);
+    for (const [, { http }] of entries)
+      if (http !== undefined)
+        expect([400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 507]).toContain(http);
     const withoutRequest = entries.filter(([code]) => /^(Lease|Trainer|StartToClose|Execution|Checkpoint)/.test(code));
     expect(withoutRequest.length).toBeGreaterThan(5);
     expect(withoutRequest.filter(([, { http }]) => http !== undefined)).toEqual([]);
@@ -45,6 +47,12 @@ describe('bugs', () => {
   });
 
   it('messageOf says something about anything that was thrown', () => {
-    expect([new Error('e'), 'text', 5, null, undefined].map(messageOf)).toEqual(['e', 'text', '5', 'null', 'undefined']);
+    expect([new Error('e'), 'text', 5, null, undefined].map(messageOf)).toEqual([
+      'e',
+      'text',
+      '5',
+      'null',
+      'undefined',
+    ]);
   });
 });

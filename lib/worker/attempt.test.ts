@@ -53,7 +53,10 @@ describe('what an activity is given', () => {
   it('asks to end once, with the first reason', async () => {
     const attempt = new Attempt(command(), 0);
     const ended = attempt.run(
-      { run: ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new YieldedError(7)))) },
+      {
+        run: ({ signal }) =>
+          new Promise((_, reject) => signal.addEventListener('abort', () => reject(new YieldedError(7)))),
+      },
       () => undefined,
     );
     attempt.end('WorkerStopping');

@@ -106,7 +106,10 @@ describe('the budget', () => {
     const client = await get().project('budget');
     const job = await client.submit(tinyJob({ key: 'paid', seed: SCENARIO.slow }));
     expect(job.gpuSecondsEstimate).toBeGreaterThan(0);
-    await expect(client.budget()).resolves.toMatchObject({ gpuSecondsReserved: job.gpuSecondsEstimate, gpuSecondsUsed: 0 });
+    await expect(client.budget()).resolves.toMatchObject({
+      gpuSecondsReserved: job.gpuSecondsEstimate,
+      gpuSecondsUsed: 0,
+    });
     await client.finishedAs(job.id, 'COMPLETED');
     const { gpuSecondsReserved, gpuSecondsUsed } = await client.budget();
     expect(gpuSecondsReserved).toBe(0);
@@ -185,7 +188,9 @@ describe('twelve jobs at once in a project that may run two', () => {
   it('never run more than two at a time, the urgent ones first, and all complete', async () => {
     const client = get().client('crowd');
     const priorities = Array.from({ length: 12 }, (_, index) => PRIORITIES[index % PRIORITIES.length] ?? 'normal');
-    const jobs = await Promise.all(priorities.map((priority, n) => client.submit(tinyJob({ key: `crowd-${n}`, priority }))));
+    const jobs = await Promise.all(
+      priorities.map((priority, n) => client.submit(tinyJob({ key: `crowd-${n}`, priority }))),
+    );
     // Everything is in the queue before the first one may start, so that the order is the scheduler's and not ours.
     for (const { id } of jobs) await client.activityIs(id, 'validate_dataset', ({ state }) => state === 'queued');
     await get().project('crowd', { maxRunningWorkflows: 2 });

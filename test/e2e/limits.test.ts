@@ -52,7 +52,11 @@ describe('a workspace without room', () => {
     const failed = await client.finishedAs(job.id, 'FAILED');
     expect(errorOf(failed)).toMatchObject({ code: 'DiskFull', retryable: true });
     expect(errorOf(failed).message).toMatch(/bytes free, the files need \d+ and a margin of 1000000000000000/);
-    expect(await client.activity(job.id, 'prepare_workspace')).toMatchObject({ state: 'failed', epoch: 3, failures: 3 });
+    expect(await client.activity(job.id, 'prepare_workspace')).toMatchObject({
+      state: 'failed',
+      epoch: 3,
+      failures: 3,
+    });
     expect(await client.activity(job.id, 'run_training')).toBeUndefined();
   });
 });

@@ -17,7 +17,9 @@ const get = e2ePlatform({
 
 const run = async (scenario: Scenario) => {
   const client = await get().project('faults');
-  const job = await client.submit(tinyJob({ key: scenario.toLowerCase(), model: scenario.toLowerCase(), seed: SCENARIO[scenario] }));
+  const job = await client.submit(
+    tinyJob({ key: scenario.toLowerCase(), model: scenario.toLowerCase(), seed: SCENARIO[scenario] }),
+  );
   return { client, job };
 };
 

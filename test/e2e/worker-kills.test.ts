@@ -31,7 +31,9 @@ const CHANCES = 5;
 async function caughtInTheAct(client: RestClient, activity: string): Promise<{ job: Job; killed: ActivityView }> {
   for (let chance = 1; chance <= CHANCES; chance++) {
     // Another seed of preprocessing each time: the tokens of an earlier job would be found ready.
-    const spec = { preprocessing: { vocabularySize: 300, validationFraction: 0.2, seed: chance + 10 * activity.length } };
+    const spec = {
+      preprocessing: { vocabularySize: 300, validationFraction: 0.2, seed: chance + 10 * activity.length },
+    };
     // Preprocessing would take the slow worker seconds on the long text.
     const dataset = activity === 'prepare_workspace' ? 'tiny' : 'crumbs';
     const names = { key: `${activity}-${chance}`, model: activity.replace('_', '-') };

@@ -40,10 +40,21 @@ export const fineTuneInput = (policy: readonly Threshold[] = POLICY): FineTuneIn
     seed: 7,
     evaluation: { suites: [{ suite: 'held_out_text', maxTokens: 0 }], policy: [...policy], samples: 1 },
   },
-  dataset: { name: 'speeches', version: 2, format: 'text', key: 'datasets/speeches/2', sha256: digest('a'), bytes: 9000 },
+  dataset: {
+    name: 'speeches',
+    version: 2,
+    format: 'text',
+    key: 'datasets/speeches/2',
+    sha256: digest('a'),
+    bytes: 9000,
+  },
   base: {
     kind: 'model',
-    model: { name: 'demo-base', version: 1, weights: { manifestKey: 'models/base/manifest.json', digest: digest('b') } },
+    model: {
+      name: 'demo-base',
+      version: 1,
+      weights: { manifestKey: 'models/base/manifest.json', digest: digest('b') },
+    },
   },
   configDigest: digest('c'),
   codeCommit: digest('d').slice(0, 40),
@@ -152,12 +163,19 @@ export const checkpointSaved = (step: number, epoch: number): Fact => ({
   data: { activityId: 'run_training', epoch, step, manifestKey: `checkpoints/e${epoch}/${step}`, digest: digest('9') },
 });
 
-export const leaseEnded = (activityId: ActivityName, epoch: number, reason: 'lost' | 'stalled' | 'timed_out' | 'not_started'): Fact => ({
+export const leaseEnded = (
+  activityId: ActivityName,
+  epoch: number,
+  reason: 'lost' | 'stalled' | 'timed_out' | 'not_started',
+): Fact => ({
   type: 'LeaseEnded',
   data: { activityId, epoch, reason },
 });
 
-export const cancelRequested: Fact = { type: 'CancelRequested', data: { requestedBy: 'key-1', reason: 'no longer needed' } };
+export const cancelRequested: Fact = {
+  type: 'CancelRequested',
+  data: { requestedBy: 'key-1', reason: 'no longer needed' },
+};
 export const executionTimedOut: Fact = { type: 'ExecutionTimedOut', data: {} };
 
 /** The facts up to the state that waits for `activity`; all of them when it is null. */

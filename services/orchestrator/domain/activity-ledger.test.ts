@@ -27,7 +27,12 @@ const request: ActivityRequest = {
   startToCloseMs: 60_000,
   retry: { maxAttempts: 3, initialIntervalMs: 1_000, backoff: 2, maxIntervalMs: 300_000 },
 };
-const failure: ActivityFailure = { code: 'TrainerFailed', message: 'it broke', retryable: true, logTail: ['last line'] };
+const failure: ActivityFailure = {
+  code: 'TrainerFailed',
+  message: 'it broke',
+  retryable: true,
+  logTail: ['last line'],
+};
 const worker = { workerId: 'w1', incarnation: 'i1' };
 const checkpoint = (step: number, epoch = 1) => ({ step, epoch, manifestKey: `e${epoch}/${step}`, digest: 'd' });
 const running = (entry: ActivityEntry, atMs: number): ActivityEntry =>

@@ -34,7 +34,12 @@ const attempt = { workflowId: WORKFLOW_ID, activityId: 'run_training', epoch: 1,
 const reports = {
   ActivityStarted: message('ActivityStarted', { ...attempt, startedAtMs: 1 }),
   CheckpointSaved: message('CheckpointSaved', { ...attempt, step: 5, manifestKey: 'k', digest: 'd' }),
-  ActivityCompleted: message('ActivityCompleted', { ...attempt, startedAtMs: 1, finishedAtMs: 2, outputJson: '{"n":1}' }),
+  ActivityCompleted: message('ActivityCompleted', {
+    ...attempt,
+    startedAtMs: 1,
+    finishedAtMs: 2,
+    outputJson: '{"n":1}',
+  }),
   ActivityFailed: message('ActivityFailed', {
     ...attempt,
     startedAtMs: 1,
@@ -44,7 +49,13 @@ const reports = {
     retryable: true,
     logTail: ['l'],
   }),
-  ActivityYielded: message('ActivityYielded', { ...attempt, startedAtMs: 1, finishedAtMs: 2, reason: 'Paused', step: 5 }),
+  ActivityYielded: message('ActivityYielded', {
+    ...attempt,
+    startedAtMs: 1,
+    finishedAtMs: 2,
+    reason: 'Paused',
+    step: 5,
+  }),
   ActivityDeclined: message('ActivityDeclined', { ...attempt, reason: 'NoFreeSlot' }),
 };
 

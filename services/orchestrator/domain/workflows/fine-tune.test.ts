@@ -36,7 +36,10 @@ describe('fine_tune@1', () => {
       given(...upTo(name))
         .when(activityCompleted(name))
         .then(({ effects }) =>
-          expect(effects).toEqual([`${name}: done #1`, next === undefined ? 'finished COMPLETED' : `${next}: queued #1`]),
+          expect(effects).toEqual([
+            `${name}: done #1`,
+            next === undefined ? 'finished COMPLETED' : `${next}: queued #1`,
+          ]),
         );
     }
   });

@@ -9,11 +9,20 @@ const registry = workflowRegistry();
 describe('the factory', () => {
   it('knows all five job types with the attempts and times of the seed', () => {
     expect(Object.keys(PROFILES).sort()).toEqual([...JOB_TYPES].sort());
-    expect(PROFILES.fine_tune).toMatchObject({ retry: { maxAttempts: 3, backoff: 2 }, executionTimeoutMs: duration('48h') });
+    expect(PROFILES.fine_tune).toMatchObject({
+      retry: { maxAttempts: 3, backoff: 2 },
+      executionTimeoutMs: duration('48h'),
+    });
     expect(PROFILES.hpo).toMatchObject({ retry: { maxAttempts: 2, backoff: 2 }, executionTimeoutMs: duration('72h') });
     expect(PROFILES.rlhf).toMatchObject({ retry: { maxAttempts: 2, backoff: 2 }, executionTimeoutMs: duration('96h') });
-    expect(PROFILES.retrain).toMatchObject({ retry: { maxAttempts: 3, backoff: 2 }, executionTimeoutMs: duration('72h') });
-    expect(PROFILES.eval_only).toMatchObject({ retry: { maxAttempts: 3, backoff: 1.5 }, executionTimeoutMs: duration('4h') });
+    expect(PROFILES.retrain).toMatchObject({
+      retry: { maxAttempts: 3, backoff: 2 },
+      executionTimeoutMs: duration('72h'),
+    });
+    expect(PROFILES.eval_only).toMatchObject({
+      retry: { maxAttempts: 3, backoff: 1.5 },
+      executionTimeoutMs: duration('4h'),
+    });
   });
 
   it('has a machine for every current version', () => {
