@@ -6,7 +6,7 @@ interface Answer {
   readonly body: Record<string, unknown>;
 }
 
-export const BENCH_PROJECT = 'bench';
+const BENCH_PROJECT = 'bench';
 const DATASET = 'bench-corpus';
 const CONCURRENT_JOBS = 10_000;
 const ENDLESS_BUDGET = 1e12;

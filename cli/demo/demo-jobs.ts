@@ -1,8 +1,8 @@
 import type { FineTuneSpec } from '#lib/contracts/jobs.ts';
 
 export const PROJECT = 'demo';
-export const BASE_MODEL = 'demo-base';
-export const FINE_TUNED_MODEL = 'demo-whaler';
+const BASE_MODEL = 'demo-base';
+const FINE_TUNED_MODEL = 'demo-whaler';
 
 /** Corpora that the repository ships; the name of the file is the name of the dataset. */
 export const BASE_CORPUS = { dataset: 'state-of-the-union', title: 'State of the Union' } as const;

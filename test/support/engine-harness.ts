@@ -20,14 +20,14 @@ import { registryWithThreeSteps } from './three-steps.ts';
 export const codec = singleObjectCodec();
 
 /** Times short enough for tests: a lost worker is noticed within a second. */
-export const FAST: EngineSettings = {
+const FAST: EngineSettings = {
   leases: { heartbeatTimeoutMs: 800, acceptTimeoutMs: 3_000, stallFactor: 10, stallFloorMs: 2_000 },
   heartbeatEveryMs: 150,
   workerTimeoutMs: 1_500,
   maxBatch: 1_000,
 };
 
-export const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** One orchestrator on a database: what main.ts builds, with a registry and times of the test's. */
 export async function startEngine(

@@ -4,7 +4,7 @@ import type { E2ePlatform } from './platform.ts';
 import type { Job, RestClient } from './rest-client.ts';
 
 /** Manifests of a job's artifacts in the object store, whatever attempt wrote them. */
-export async function artifactManifests(platform: E2ePlatform, client: RestClient, job: Job): Promise<string[]> {
+async function artifactManifests(platform: E2ePlatform, client: RestClient, job: Job): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of platform.store.list(`artifacts/${client.project}/${job.id}/`))
     if (key.endsWith(`/${MANIFEST_NAME}`)) keys.push(key);

@@ -18,7 +18,7 @@ export type Settings = Readonly<Record<string, string>>;
 /**
  * Seconds instead of minutes. Two seconds without a heartbeat are ten missed ones: less, and a busy machine loses leases of healthy workers.
  */
-export const FAST: Settings = {
+const FAST: Settings = {
   HEARTBEAT_EVERY_MS: '200',
   HEARTBEAT_TIMEOUT_MS: '2000',
   ACCEPT_TIMEOUT_MS: '3000',

@@ -25,7 +25,7 @@ export interface JobError {
 }
 
 /** The gateway refused; `code` and the rest of the problem document are in `problem`. */
-export class Refused extends Error {
+class Refused extends Error {
   readonly status: number;
   readonly problem: Readonly<Record<string, unknown>>;
   constructor(request: string, status: number, problem: Record<string, unknown>) {

@@ -7,11 +7,11 @@ const WORDS =
   );
 
 /** Documents of different sentences, separated by blank lines; the same seed gives the same text. */
-export function tinyText(documents = 60, seed = 1): string {
+function tinyText(documents = 60, seed = 1): string {
   return tinyDocuments(documents, seed).join('\n\n');
 }
 
-export function tinyDocuments(documents: number, seed = 1): string[] {
+function tinyDocuments(documents: number, seed = 1): string[] {
   const random = mulberry32(seed);
   return Array.from({ length: documents }, () =>
     Array.from({ length: 40 }, () => WORDS[Math.floor(random.next() * WORDS.length)]).join(' '),
@@ -25,7 +25,7 @@ export function textWithCrumbs(): string {
 }
 
 /** A model that the built-in trainer trains in about a second. */
-export const TINY_MODEL = { layers: 1, heads: 2, embeddingSize: 32, contextLength: 32 };
+const TINY_MODEL = { layers: 1, heads: 2, embeddingSize: 32, contextLength: 32 };
 
 export interface TinyJob {
   readonly key: string;
