@@ -1,5 +1,5 @@
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
-import { FENCED, sqlState } from '#lib/postgres/database.ts';
+import { FENCED, isConnectionError, sqlState } from '#lib/postgres/database.ts';
 import { PartitionLostError, type TopicPartition } from './port.ts';
 
 /** Not the statement's fault: connection lost, server stopping or starting, too many sessions, deadlock, serialisation failure. */
@@ -22,13 +22,6 @@ export function asBusFailure(error: unknown): unknown {
 /** True for what a waiting `poll` survives. */
 export const isUnavailable = (error: unknown): boolean =>
   error instanceof TrainyardError && error.code === 'ServiceUnavailable';
-
-function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = (error as { code?: unknown }).code;
-  if (typeof code === 'string') return /^E[A-Z]+$/.test(code);
-  return /connection|timeout|not queryable/i.test(error.message);
-}
 
 function lostPartitions(error: unknown): TopicPartition[] {
   const detail = (error as { detail?: unknown }).detail;

@@ -73,11 +73,11 @@ describe('the codec', () => {
     if (payload === undefined) throw new Error('no sample');
     const bytes = codec.encode(type, payload);
     for (let length = 0; length < bytes.length; length++)
-      expect(() => codec.decode(bytes.subarray(0, length))).toThrow();
+      expect(() => codec.decode(bytes.subarray(0, length))).toThrow(/truncated|marker/);
   });
 
   it('refuses bytes after the end: they are not what the writer wrote', () => {
-    expect(() => codec.decode(Buffer.concat([cancelJob, Buffer.of(0)]))).toThrow();
+    expect(() => codec.decode(Buffer.concat([cancelJob, Buffer.of(0)]))).toThrow(/trailing/);
   });
 
   it('reads bytes that lie inside a larger buffer', () => {
@@ -86,16 +86,18 @@ describe('the codec', () => {
     expect(codec.decode(inside)).toMatchObject({ type: 'CancelJob', payload: { workflowId: 'wf' } });
   });
 
-  it('never takes any bytes for a message without saying which, and throws errors only', () => {
+  it('never takes any bytes for a message of another type, and throws errors only', () => {
+    const outcomeOf = (bytes: Uint8Array): unknown => {
+      try {
+        return codec.decode(bytes).type;
+      } catch (error) {
+        return error instanceof Error ? 'refused' : error;
+      }
+    };
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (noise) => {
-        for (const bytes of [noise, Buffer.concat([cancelJob.subarray(0, 10), noise])]) {
-          try {
-            expect(codec.decode(bytes).type).toBe('CancelJob');
-          } catch (error) {
-            expect(error).toBeInstanceOf(Error);
-          }
-        }
+        expect(outcomeOf(noise)).toBe('refused');
+        expect(['CancelJob', 'refused']).toContain(outcomeOf(Buffer.concat([cancelJob.subarray(0, 10), noise])));
       }),
     );
   });
@@ -113,7 +115,7 @@ describe('the codec', () => {
   });
 
   it('refuses to write what is not of the type', () => {
-    expect(() => codec.encode('CancelJob', { workflowId: 1 } as never)).toThrow();
+    expect(() => codec.encode('CancelJob', { workflowId: 1 } as never)).toThrow(/invalid "string"/);
     expect(() => codec.encode('Nothing' as never, {} as never)).toThrow(UnknownFingerprint);
   });
 

@@ -12,17 +12,17 @@ describe('the error catalogue', () => {
   });
 
   it('has HTTP statuses for refusals of requests only', () => {
-    for (const [, { http }] of entries)
-      if (http !== undefined)
-        expect([400, 401, 402, 403, 404, 408, 409, 413, 415, 422, 429, 500, 501, 503, 507]).toContain(http);
+    const statuses = entries.flatMap(([, { http }]) => (http === undefined ? [] : [http]));
+    expect(statuses.filter((http) => http < 400 || http > 507)).toEqual([]);
     const withoutRequest = entries.filter(([code]) => /^(Lease|Trainer|StartToClose|Execution|Checkpoint)/.test(code));
     expect(withoutRequest.length).toBeGreaterThan(5);
     expect(withoutRequest.filter(([, { http }]) => http !== undefined)).toEqual([]);
   });
 
   it('a status that asks to come again belongs to a code that can be tried again', () => {
-    for (const [code, entry] of entries)
-      if ([408, 429, 503].includes(entry.http ?? 0)) expect([code, entry.class]).toEqual([code, 'retryable']);
+    const again = entries.filter(([, { http }]) => [408, 429, 503].includes(http ?? 0));
+    expect(again.length).toBeGreaterThan(2);
+    expect(again.filter(([, entry]) => entry.class !== 'retryable')).toEqual([]);
   });
 });
 

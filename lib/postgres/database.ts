@@ -178,3 +178,11 @@ export function sqlState(error: unknown): string | null {
 
 /** Raised by our own functions when a shard or partition belongs to somebody else by now. */
 export const FENCED = 'TY001';
+
+/** True for an error without SQLSTATE that comes from the connection: node-postgres reports broken and refused ones as plain errors. */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string') return /^E[A-Z]+$/.test(code);
+  return /connection|timeout|not queryable/i.test(error.message);
+}

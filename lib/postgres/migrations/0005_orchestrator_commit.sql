@@ -149,9 +149,15 @@ end $$;
 create function orchestrator_save_wait_reasons(p_workflow text[], p_activity text[], p_reason text[]) returns void
 language plpgsql set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off as $$
 begin
-  update activities a set wait_reason = p.reason
-  from unnest(p_workflow, p_activity, p_reason) as p(workflow_id, activity_id, reason)
-  where a.workflow_id = p.workflow_id and a.activity_id = p.activity_id and a.state = 'queued' and a.wait_reason is distinct from p.reason;
+  -- Never waits for a row: it runs beside a commit that locks the same rows in another order.
+  with free as (
+    select a.workflow_id, a.activity_id, p.reason
+    from unnest(p_workflow, p_activity, p_reason) as p(workflow_id, activity_id, reason)
+    join activities a on a.workflow_id = p.workflow_id and a.activity_id = p.activity_id
+    where a.state = 'queued' and a.wait_reason is distinct from p.reason
+    for no key update of a skip locked)
+  update activities a set wait_reason = f.reason from free f
+  where a.workflow_id = f.workflow_id and a.activity_id = f.activity_id;
 end $$;
 
 -- Raises the epoch of the shards for a new owner and returns it: whatever the former owner still commits is refused from here on.

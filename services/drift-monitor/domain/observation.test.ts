@@ -24,6 +24,10 @@ describe('acceptObservation', () => {
     ['score', { score: Number.NaN }],
     ['featuresJson', { featuresJson: '[1]' }],
     ['featuresJson', { featuresJson: '{' }],
+    ['featuresJson', { featuresJson: String.raw`{"a":{"b":"\u0000"}}` }],
+    ['featuresJson', { featuresJson: String.raw`{"a":"\ud800"}` }],
+    ['prediction', { prediction: 'a\u0000b' }],
+    ['label', { label: '\ud800' }],
   ])('refuses a wrong %s by name', (field, change) => {
     expect(acceptObservation({ ...good, ...change }, 1_000)).toEqual({
       ok: false,

@@ -19,16 +19,25 @@ export function acceptObservation(observation: ObservationRecorded, nowMs: numbe
   if (observation.modelVersion < 1) return refuse('modelVersion is below 1');
   if (observation.observedAtMs > nowMs + MAX_CLOCK_SKEW_MS) return refuse('observedAtMs is in the future');
   if (observation.score !== null && !Number.isFinite(observation.score)) return refuse('score is not a finite number');
-  if (!isJsonObject(observation.featuresJson)) return refuse('featuresJson is not a JSON object');
+  for (const field of ['observationId', 'project', 'model', 'prediction', 'label'] as const)
+    if (!isStorable(observation[field] ?? '')) return refuse(`${field} holds NUL or half a surrogate pair`);
+  if (!isJsonObject(observation.featuresJson)) return refuse('featuresJson is not a JSON object of storable text');
   return { ok: true, observation };
 }
 
 const refuse = (reason: string): ObservationVerdict => ({ ok: false, reason });
 
+/** PostgreSQL's text and jsonb take neither; one such row would hold up all that come after it. */
+const isStorable = (text: string): boolean => !text.includes('\u0000') && text.isWellFormed();
+
 function isJsonObject(text: string): boolean {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value);
+    let storable = isStorable(text);
+    const value: unknown = JSON.parse(text, (key, member: unknown) => {
+      storable &&= isStorable(key) && (typeof member !== 'string' || isStorable(member));
+      return member;
+    });
+    return storable && typeof value === 'object' && value !== null && !Array.isArray(value);
   } catch {
     return false;
   }

@@ -51,7 +51,10 @@ export class Dispatching {
 
   async run(context: DecisionContext): Promise<void> {
     const { dispatcher, nowMs } = context;
-    if (dispatcher === null) return;
+    if (dispatcher === null) {
+      this.#nextDueMs = null;
+      return;
+    }
     if (nowMs - this.#forgotAtMs >= FORGET_EVERY_MS) {
       this.#forgotAtMs = nowMs;
       // Twice the time after which they get no work: a worker that only paused keeps its row.

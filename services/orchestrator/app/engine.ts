@@ -184,13 +184,12 @@ export class Engine {
   }
 
   #handle(context: DecisionContext, message: Message, source: ReceivedMessage): void {
-    if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload);
-    if (message.type === 'ActivityProgressed') return this.#heartbeats.attempt(context, message.payload);
-    if (!isWorkflowMessage(message)) return;
-    const cell = this.#memory.get(message.key);
-    if (cell === undefined) return;
     try {
-      this.#decider.handle(context, cell, message);
+      if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload);
+      if (message.type === 'ActivityProgressed') return this.#heartbeats.attempt(context, message.payload);
+      if (!isWorkflowMessage(message)) return;
+      const cell = this.#memory.get(message.key);
+      if (cell !== undefined) this.#decider.handle(context, cell, message);
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       this.#reject(context.batch, source, { code: 'UndecodableMessage', reason: messageOf(error) }, context.nowMs);
@@ -201,16 +200,24 @@ export class Engine {
     this.#memory.drop(shardsOf(change.revoked));
     if (shardsOf(change.revoked).includes(DISPATCHER_SHARD)) this.#dispatcher = null;
     await this.#takeOver(shardsOf(change.assigned));
+    // Workflows changed hands: what a dispatcher counted as ours or as others' is wrong now, and nobody would ever take it back.
+    if (this.#dispatcher !== null) await this.#newDispatcher();
+  }
+
+  /** A dispatcher that knows the workers and what our shards run; the others' work is read before it places anything. */
+  async #newDispatcher(): Promise<void> {
+    const { workerTimeoutMs } = this.#settings;
+    const dispatcher = new Dispatcher({ workerTimeoutMs });
+    dispatcher.recall(await this.#ports.store.workers(this.#ports.clock.now() - workerTimeoutMs));
+    this.#dispatching.adopt(dispatcher);
+    this.#peers.notify();
+    this.#dispatcher = dispatcher;
   }
 
   async #takeOver(shards: readonly number[]): Promise<void> {
     const nowMs = this.#ports.clock.now();
     const parked = await this.#memory.takeOver(shards, nowMs);
-    if (shards.includes(DISPATCHER_SHARD)) {
-      this.#dispatcher = new Dispatcher({ workerTimeoutMs: this.#settings.workerTimeoutMs });
-      this.#dispatcher.recall(await this.#ports.store.workers(nowMs - this.#settings.workerTimeoutMs));
-    }
-    if (this.#dispatcher !== null) this.#dispatching.adopt(this.#dispatcher);
+    if (shards.includes(DISPATCHER_SHARD)) await this.#newDispatcher();
     this.#upkeep.tookOver(parked);
     if (shards.length > 0) this.#ports.log.info({ shards, queued: this.#memory.unplaced.size }, 'took over shards');
   }
@@ -220,6 +227,8 @@ export class Engine {
     if (error instanceof FencedError) this.#ports.log.warn({}, 'fenced: another orchestrator owns a shard of ours');
     else this.#ports.log.error({ err: error, messages: messages.length }, 'batch failed, starting again from the log');
     if (!(error instanceof FencedError) && !isOperationalFailure(error)) this.#suspect(messages, error);
+    // Whatever it was, it may come again at once: a failing turn must not become a busy loop.
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     while (!this.#stopping) {
       try {
         const shards = shardsOf(subscription.assignment());

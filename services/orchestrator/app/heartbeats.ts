@@ -36,14 +36,16 @@ export class Heartbeats {
     });
     const capacity = { workerId, incarnation, lane, slots, running, partitions };
     const reborn = context.dispatcher?.observe(capacity, context.nowMs) ?? false;
-    this.endFormerIncarnation(context, workerId, incarnation);
+    this.endFormerIncarnation(context, workerId, incarnation, context.nowMs);
     if (reborn) this.#hurryUnconfirmed(workerId, context.nowMs);
   }
 
   /** A worker process that was started anew runs nothing of its former life: no need to wait for the heartbeat timeout. */
-  endFormerIncarnation(context: DecisionContext, workerId: string, incarnation: string): void {
+  endFormerIncarnation(context: DecisionContext, workerId: string, incarnation: string, announcedAtMs: number): void {
     for (const lease of this.#memory.leases.values()) {
       if (lease.workerId !== workerId || lease.startedAtMs === null || lease.incarnation === incarnation) continue;
+      // An announcement older than what we heard of the attempt itself says nothing: the attempt may be the newer incarnation's.
+      if (announcedAtMs <= lease.lastHeartbeatMs) continue;
       const { workflowId, activityId, epoch } = lease;
       const cell = this.#memory.get(workflowId);
       if (cell === undefined) continue;

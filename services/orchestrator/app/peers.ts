@@ -54,8 +54,8 @@ export class Peers {
 
   /** Only the dispatcher hears the workers; the others see in its table that one was started anew. */
   async #endFormerIncarnations(context: DecisionContext): Promise<void> {
-    for (const { workerId, incarnation } of await this.#ports.store.workers(0))
-      this.#heartbeats.endFormerIncarnation(context, workerId, incarnation);
+    for (const { workerId, incarnation, lastSeenMs } of await this.#ports.store.workers(0))
+      this.#heartbeats.endFormerIncarnation(context, workerId, incarnation, lastSeenMs);
   }
 
   async #readRemoteWork(dispatcher: Dispatcher, owned: readonly number[]): Promise<void> {

@@ -20,6 +20,8 @@ export class Upkeep {
   #nextScanMs = 0;
   /** Earliest pending timer; null = none; undefined = not known, ask the database. */
   #nextTimerMs: number | null | undefined = undefined;
+  /** Earliest timer that the batch before this one set: its row may not be visible yet. */
+  #justSetMs: number | null = null;
   #parked: Cell[] = [];
 
   constructor(ports: EnginePorts, memory: ShardMemory, decider: Decider, policy: LeasePolicy) {
@@ -82,14 +84,18 @@ export class Upkeep {
   async #fireTimers(context: DecisionContext): Promise<void> {
     const partitions = this.#memory.partitions;
     if (partitions.length === 0) return;
-    this.#nextTimerMs = earliest(await this.#knownNextTimer(partitions), context.batch.earliestTimerMs);
+    const known = earliest(await this.#knownNextTimer(partitions), this.#justSetMs);
+    this.#justSetMs = context.batch.earliestTimerMs;
+    this.#nextTimerMs = earliest(known, this.#justSetMs);
     if (this.#nextTimerMs === null || this.#nextTimerMs > context.nowMs) return;
     const due = await this.#ports.store.dueTimers(partitions, context.nowMs, TIMERS_PER_TURN);
     await this.#memory.load(due.map((timer) => timer.workflowId));
     for (const { workflowId, name } of due) {
-      context.batch.removeTimer(workflowId, name);
       const cell = this.#memory.get(workflowId);
       const fireAtMs = cell?.state?.timers[name];
+      // Set anew under its name by a batch that is being committed: the row read is the old one.
+      if (fireAtMs !== undefined && fireAtMs > context.nowMs) continue;
+      context.batch.removeTimer(workflowId, name);
       if (cell === undefined || fireAtMs === undefined) continue;
       this.#decider.append(context, cell, { type: 'TimerFired', data: { name } }, `timer:${name}:${fireAtMs}`);
     }

@@ -92,6 +92,49 @@ describe('messages that cannot be read', () => {
   });
 });
 
+describe('a heartbeat that decodes but makes no sense', () => {
+  it('goes to the dead letters and stops nobody', async () => {
+    let failures = 0;
+    const log = { info: () => undefined, warn: () => undefined, error: () => void failures++ };
+    const { bus } = keep(await startEngine(db.url, { log }));
+    const gate = Promise.withResolvers<null>();
+    keep(await startWorker(db.url, { ...trivial, first: () => gate.promise }));
+    await bus.publish([startCommand('wf-odd-heartbeat')]);
+    await eventually(async () => expect(await typesOf('wf-odd-heartbeat')).toContain('ActivityStarted'));
+    const payload = {
+      workflowId: 'wf-odd-heartbeat',
+      activityId: 'first',
+      epoch: 1,
+      workerId: 'w',
+      incarnation: 'i',
+      step: 1,
+      stepsTotal: 2,
+      throughput: null,
+      deviceJson: '{',
+      metrics: [],
+    };
+    const envelope = { id: 'odd', source: '/test', timeMs: 1 };
+    await bus.publish([
+      encodeMessage(codec, {
+        topic: 'activities.events',
+        key: payload.workflowId,
+        type: 'ActivityProgressed',
+        payload,
+        envelope,
+      }),
+    ]);
+    await eventually(async () => {
+      const { rows } = await db.database.query(
+        `select 1 from bus_messages where topic = 'trainyard.dlq' and key like 'activities.events/%'`,
+      );
+      expect(rows).toHaveLength(1);
+    });
+    gate.resolve(null);
+    await reaches('wf-odd-heartbeat', 'completed');
+    expect(failures).toBe(0);
+  });
+});
+
 describe('a workflow whose machine throws', () => {
   const flawed = (broken: boolean) =>
     workflow<{ value: number }>('flawed@1', ({ runs, ends }) => ({

@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
+import { partitionOf } from '#lib/kernel/partition.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { startCommand, startEngine, startWorker } from '../../support/engine-harness.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -69,5 +71,71 @@ describe('several orchestrators on one database', () => {
     await eventually(() => expect(second.engine.status().partitions).toHaveLength(8));
     await eventually(async () => expect(await done('wf-move-')).toBe(60), { withinMs: 30_000 });
     expect(await doubled('wf-move-')).toEqual([]);
+  });
+
+  /** A workflow id whose partition is one of these. */
+  const idIn = (prefix: string, partitions: readonly number[]): string => {
+    for (let i = 0; ; i++)
+      if (partitions.includes(partitionOf(`${prefix}${i}`, WORKFLOW_PARTITIONS))) return `${prefix}${i}`;
+  };
+  const gated = () => {
+    const gate = Promise.withResolvers<null>();
+    const atOnce = async () => null;
+    return { open: () => gate.resolve(null), activities: { first: () => gate.promise, second: atOnce, third: atOnce } };
+  };
+  const runs = (id: string) =>
+    eventually(async () => {
+      const { rows } = await db.database.query<{ state: string }>(
+        'select state from activities where workflow_id = $1',
+        [id],
+      );
+      expect(rows).toEqual([{ state: 'running' }]);
+    });
+  const capOne = () =>
+    db.database.query(
+      `insert into projects (id, max_running_workflows) values ('demo', 1) on conflict (id) do update set max_running_workflows = 1`,
+    );
+
+  it('a place under the cap is free again when its workflow moved to a joining orchestrator and ended there', async () => {
+    await capOne();
+    const first = keep(await startEngine(db.url));
+    const { open: release, activities } = gated();
+    keep(await startWorker(db.url, activities, { slots: 8 }));
+    await eventually(() => expect(first.engine.status().partitions).toHaveLength(8));
+    // One in every partition but the dispatcher's own: whichever partitions move, the one that runs is looked for among them.
+    const id = idIn('wf-joined-', [4, 5, 6, 7]);
+    await first.bus.publish([startCommand(id)]);
+    await runs(id);
+    const joining: { engine: { status(): { partitions: number[] } } }[] = [];
+    while (first.engine.status().partitions.includes(partitionOf(id, WORKFLOW_PARTITIONS))) {
+      expect(joining.length).toBeLessThan(4);
+      const before = first.engine.status().partitions.length;
+      joining.push(keep(await startEngine(db.url)));
+      await eventually(() => expect(first.engine.status().partitions.length).toBeLessThan(before));
+    }
+    expect(first.engine.status().dispatcher).toBe(true);
+    release();
+    await eventually(async () => expect(await done(id)).toBe(1));
+    await first.bus.publish([startCommand('wf-after-joined')]);
+    await eventually(async () => expect(await done('wf-after-joined')).toBe(1));
+  });
+
+  it('a place under the cap is free again when its workflow came back from a leaving orchestrator', async () => {
+    await capOne();
+    const first = keep(await startEngine(db.url));
+    await eventually(() => expect(first.engine.status().partitions).toHaveLength(8));
+    const second = await startEngine(db.url);
+    await eventually(() => expect(second.engine.status().partitions.length).toBeGreaterThan(0));
+    const { open: release, activities } = gated();
+    keep(await startWorker(db.url, activities, { slots: 8 }));
+    const id = idIn('wf-left-', second.engine.status().partitions);
+    await first.bus.publish([startCommand(id)]);
+    await runs(id);
+    await second.close();
+    await eventually(() => expect(first.engine.status().partitions).toHaveLength(8));
+    release();
+    await eventually(async () => expect(await done(id)).toBe(1));
+    await first.bus.publish([startCommand('wf-after-left')]);
+    await eventually(async () => expect(await done('wf-after-left')).toBe(1));
   });
 });
