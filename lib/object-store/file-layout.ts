@@ -90,7 +90,8 @@ export async function linkObject(layout: FileLayout, key: string, contentName: s
       await syncFolder(dirname(path));
       return true;
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) continue;
+      // A parent was removed, or became an object (ENOTDIR), between its making and this: `makeParents` says which.
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) continue;
       if (!isErrno(error, 'EEXIST')) throw error;
     }
     if ((await readObjectLink(layout, key)) !== null) return false;
@@ -114,8 +115,8 @@ async function makeParents(layout: FileLayout, key: string): Promise<void> {
       await makeFolder(folder);
       if ((await lstat(folder)).isDirectory()) continue;
     } catch (error) {
-      // Somebody removes empty folders at this moment; `linkObject` tries again.
-      if (isErrno(error, 'ENOENT')) return;
+      // Somebody removes empty folders at this moment, or puts an object in their place; `linkObject` tries again.
+      if (isErrno(error, 'ENOENT', 'ENOTDIR')) return;
       throw error;
     }
     await refuseTakenPath(layout, key, folderKey);
@@ -129,7 +130,7 @@ async function refuseTakenPath(layout: FileLayout, key: string, taken: string): 
     if ((await lstat(path)).isDirectory())
       throw new TrainyardError('ObjectExists', `object ${key}: objects below ${taken}/ exist`);
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return;
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return;
     throw error;
   }
   if ((await readObjectLink(layout, taken)) !== null)
