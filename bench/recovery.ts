@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OutgoingMessage } from '#lib/bus/port.ts';
@@ -25,6 +26,7 @@ const ANSWERS: readonly unknown[] = [
   { data: { manifestKey: 'data/manifest.json', digest: 'a'.repeat(64) }, vocabularySize: 1_024 },
   { workspace: 'workspace/bench' },
   { outputFolder: 'output', metrics: {} },
+  { runId: 'run', artifacts: { manifestKey: 'artifacts/manifest.json', digest: 'a'.repeat(64) } },
 ];
 
 type Variant = 'session over' | 'at once' | 'at once, same name';
@@ -36,16 +38,19 @@ export const recovery: Benchmark = {
     workflows: { standard: 10_000, summary: 'open workflows, of the real fine_tune type' },
     events: { standard: 30, summary: 'events in the log of each when the orchestrator is killed for the first time' },
     statements: { standard: false, summary: 'print what pg_stat_statements saw' },
+    profile: { standard: false, summary: "write the last orchestrator's .cpuprofile to the temporary folder" },
   },
   run: (options) =>
     withDatabase({ title: 'recovery', statements: options.flag('statements') }, async (bench) => {
       const [workflows, events] = [options.number('workflows'), options.number('events')];
+      const profile = options.flag('profile');
       const worker = await BenchWorker.start(bench.bus, workflows * 4);
-      let process = await startOrchestrator(bench, null);
+      let process = await startOrchestrator(bench, null, profile);
       print(`\nwriting ${workflows} logs of ${events} events through the engine`);
       let commands = await writeLogs(bench, worker, { workflows, events });
       const named = 'ORCHESTRATOR_ID' in OrchestratorConfig.properties;
       const variants: Variant[] = [
+        'session over',
         'session over',
         'session over',
         'at once',
@@ -55,17 +60,17 @@ export const recovery: Benchmark = {
       for (const [round, variant] of variants.entries()) {
         // The named one has to be there, and to own everything, before it is killed.
         if (variant === 'at once, same name') {
-          await kill(process);
-          process = await startOrchestrator(bench, 'bench');
+          await end(process);
+          process = await startOrchestrator(bench, 'bench', profile);
           await delay(2 * SESSION_OVER_MS);
         }
-        await kill(process);
+        await end(process);
         await publish(
           bench,
           commands.map((command) => worker.completed(command, ANSWERS[round])),
         );
         if (variant === 'session over') await delay(SESSION_OVER_MS);
-        const result = await recover(bench, worker, workflows, variant);
+        const result = await recover(bench, worker, { workflows, variant, profile });
         process = result.process;
         commands = result.commands;
         rows.push({ 'new orchestrator starts': variant, ...result.row });
@@ -79,7 +84,7 @@ export const recovery: Benchmark = {
       printGoal('first new decision, process start included', of('first'), 's', { atMost: 1 });
       printGoal('first new decision after takeover', of('first after takeover'), 's', { atMost: 1 });
       printGoal(`all ${workflows} served, process start included`, of('all'), 's', { atMost: 5 });
-      await kill(process);
+      await end(process, profile ? 'SIGTERM' : 'SIGKILL');
       await worker.close();
     }),
 };
@@ -92,9 +97,11 @@ interface Orchestrator {
 }
 
 /** The product's own program. `name`: its group instance id, when it has such a setting. */
-async function startOrchestrator({ url }: BenchDatabase, name: string | null): Promise<Orchestrator> {
+async function startOrchestrator({ url }: BenchDatabase, name: string | null, profile: boolean): Promise<Orchestrator> {
   const startedAt = performance.now();
-  const child = spawn(process.execPath, ['--max-semi-space-size=32', ORCHESTRATOR.pathname], {
+  // Written when it is stopped, not when it is killed: the last one alone leaves a profile.
+  const profiling = profile ? ['--cpu-prof', `--cpu-prof-dir=${tmpdir()}`] : [];
+  const child = spawn(process.execPath, ['--max-semi-space-size=32', ...profiling, ORCHESTRATOR.pathname], {
     env: { DATABASE_URL: url, LOG_LEVEL: 'info', ...PATIENT, ...(name === null ? {} : { ORCHESTRATOR_ID: name }) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -107,9 +114,9 @@ async function startOrchestrator({ url }: BenchDatabase, name: string | null): P
   return { child, startedAt, tookOver };
 }
 
-async function kill({ child }: Orchestrator): Promise<void> {
+async function end({ child }: Orchestrator, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
   const exited = once(child, 'exit');
-  child.kill('SIGKILL');
+  child.kill(signal);
   await exited;
 }
 
@@ -154,8 +161,12 @@ async function takeAll(worker: BenchWorker, count: number, onFirst?: () => void)
   return commands;
 }
 
-async function recover(bench: BenchDatabase, worker: BenchWorker, workflows: number, variant: Variant) {
-  const process = await startOrchestrator(bench, variant === 'at once, same name' ? 'bench' : null);
+async function recover(
+  bench: BenchDatabase,
+  worker: BenchWorker,
+  { workflows, variant, profile }: { workflows: number; variant: Variant; profile: boolean },
+) {
+  const process = await startOrchestrator(bench, variant === 'at once, same name' ? 'bench' : null, profile);
   const meter = await Meter.start({ orchestrator: process.child.pid ?? 0 }, bench);
   let firstAt: number | null = null;
   const commands = await takeAll(worker, workflows, () => (firstAt ??= performance.now()));

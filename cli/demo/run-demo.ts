@@ -60,7 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoOutcome> {
   const platform = await timed('start of the platform', () => start(options));
   let records: readonly [JobRecord, JobRecord];
   try {
-    console.say(`ready after ${seconds(phases[0]?.seconds ?? 0)}: ${platform.gatewayUrl}, data in ${home}`);
+    console.say(`ready after ${seconds(phases[0]?.seconds ?? 0)}: ${platform.gatewayUrl}, data in ${shown(home)}`);
     const client = await timed('project, key and uploads', () => prepareProject(platform, options));
     records = await runJobs(client, options, phases);
   } finally {

@@ -94,7 +94,7 @@ function stepAxis(x: Axis, margin: number, { columns }: ChartSize): Line[] {
   const indent = ' '.repeat(margin + 1);
   return [
     [span(`${indent}└${rule.join('')}`, 'faint')],
-    [span(`${indent} ${labels.padEnd(columns)}`, 'faint')],
+    [span(`${indent} ${labels}`, 'faint')],
     [span(`${indent} ${'optimiser step'.padStart(Math.floor(columns / 2) + 7)}`, 'faint')],
   ];
 }

@@ -16,12 +16,19 @@ interface LocalCheckpoint {
 export class CheckpointUploads {
   readonly #platform: WorkerPlatform;
   readonly #context: ActivityContext;
+  readonly #complete: (checkpoint: LocalCheckpoint) => Promise<void>;
   #waiting: LocalCheckpoint | null = null;
   #uploading: Promise<void> | null = null;
 
-  constructor(platform: WorkerPlatform, context: ActivityContext) {
+  /** `complete` adds what the training program does not write, right before a checkpoint is stored. */
+  constructor(
+    platform: WorkerPlatform,
+    context: ActivityContext,
+    complete: (checkpoint: LocalCheckpoint) => Promise<void>,
+  ) {
     this.#platform = platform;
     this.#context = context;
+    this.#complete = complete;
   }
 
   add(checkpoint: LocalCheckpoint): void {
@@ -55,6 +62,7 @@ export class CheckpointUploads {
   }
 
   async #store({ step, dir }: LocalCheckpoint): Promise<void> {
+    await this.#complete({ step, dir });
     const { jobId, activityId, epoch } = this.#context;
     const owner = { jobId, activity: activityId };
     const { manifestKey, digest } = await saveCheckpoint(this.#platform.store, { ...owner, epoch, step, folder: dir });

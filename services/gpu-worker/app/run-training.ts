@@ -1,4 +1,3 @@
-import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
@@ -9,6 +8,7 @@ import type { ActivityContext } from '#lib/worker/activity.ts';
 import { pull, pullBase, WORKSPACE } from '#lib/worker/workspace.ts';
 import { CheckpointUploads } from './checkpoint-uploads.ts';
 import { type GpuPlatform, runTrainer } from './trainer-run.ts';
+import { TrainingCurve } from './training-curve.ts';
 
 type Context = ActivityContext<ActivityInput<'run_training'>>;
 
@@ -50,14 +50,14 @@ export async function runTraining(platform: GpuPlatform, context: Context): Prom
     limits: platform.limits,
   };
   // 3. Train; checkpoints are stored meanwhile.
-  const uploads = new CheckpointUploads(platform, context);
-  const curve = createWriteStream(join(folder, WORKSPACE.metrics(epoch)), { flags: 'a' });
+  const curve = new TrainingCurve(context, join(folder, WORKSPACE.metrics(epoch)));
+  if (resumed.from !== null) await curve.resume(resumed.from.dir);
+  const uploads = new CheckpointUploads(platform, context, ({ dir, step }) => curve.saveInto(dir, step));
   let lastCheckpoint: number | null = null;
   const onMessage = (message: TrainerMessage): void => {
     if (message.type === 'metric' && Number.isFinite(message.value)) {
       const { name, step, value } = message;
-      context.metrics([{ name, step, value }]);
-      curve.write(`${JSON.stringify({ name, step, value })}\n`);
+      curve.add({ name, step, value });
     }
     if (message.type !== 'checkpoint') return;
     lastCheckpoint = message.step;
@@ -77,8 +77,8 @@ export async function runTraining(platform: GpuPlatform, context: Context): Prom
       damagedCheckpoints: [...resumed.damaged],
     };
   } finally {
-    await new Promise((resolve) => curve.end(resolve));
     await uploads.settled();
+    await curve.close();
     await rm(checkpointDir, { recursive: true, force: true });
   }
 }
