@@ -101,21 +101,27 @@ describe('a cycle', () => {
 
 const lane = fc.constantFrom('cpu' as const, 'gpu' as const);
 const project = fc.constantFrom('p', 'q', 'r');
+/** Of one workflow, every activity has the project, the priority and the state of the workflow. */
+const anyWorkflow = fc.record({
+  workflowId: fc.nat(30).map((n) => `wf-${n}`),
+  project,
+  priority: fc.nat(3),
+  submittedAtMs: fc.nat(5),
+  workflowRuns: fc.boolean(),
+});
+const anyActivities = fc.uniqueArray(
+  fc.record({
+    activityId: fc.constantFrom('a', 'b'),
+    epoch: fc.constant(1),
+    lane,
+    notBeforeMs: fc.constantFrom(0, NOW, NOW + 5),
+  }),
+  { minLength: 1, maxLength: 2, selector: (a) => a.activityId },
+);
 const anySnapshot: fc.Arbitrary<SchedulerSnapshot> = fc.record({
-  queue: fc.uniqueArray(
-    fc.record({
-      workflowId: fc.nat(30).map((n) => `wf-${n}`),
-      activityId: fc.constantFrom('a', 'b'),
-      epoch: fc.constant(1),
-      lane,
-      project,
-      priority: fc.nat(3),
-      submittedAtMs: fc.nat(5),
-      notBeforeMs: fc.constantFrom(0, NOW, NOW + 5),
-      workflowRuns: fc.boolean(),
-    }),
-    { maxLength: 40, selector: (a) => `${a.workflowId}/${a.activityId}` },
-  ),
+  queue: fc
+    .uniqueArray(fc.tuple(anyWorkflow, anyActivities), { maxLength: 25, selector: ([w]) => w.workflowId })
+    .map((workflows) => workflows.flatMap(([w, activities]) => activities.map((activity) => ({ ...w, ...activity })))),
   workers: fc.uniqueArray(
     fc.record({ workerId: fc.nat(6).map((n) => `w-${n}`), lane, free: fc.integer({ min: -1, max: 4 }) }),
     { maxLength: 6, selector: (w) => w.workerId },
