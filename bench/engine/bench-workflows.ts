@@ -9,7 +9,7 @@ export const WAIT_SECONDS = 25;
 const oneWait = workflow<unknown>('one_wait@1', ({ waits, ends }) => ({
   initial: 'waiting',
   states: {
-    waiting: waits({ timer: 'alarm', for: `${WAIT_SECONDS}s`, then: 'completed' }),
+    waiting: waits({ timer: 'alarm', for: `${WAIT_SECONDS}s`, onFired: 'completed' }),
     completed: ends('COMPLETED'),
   },
 }));

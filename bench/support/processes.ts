@@ -63,7 +63,7 @@ export const programArgument = <T>(): T => JSON.parse(process.argv[2] ?? 'null')
 export function serve(close: () => Promise<void>, answer?: (request: unknown) => Promise<unknown>): void {
   process.on('message', (message) => {
     if (message === 'stop') void close().then(() => process.exit(0));
-    else void answer?.((message as { request: unknown }).request).then((value) => process.send?.(value as object));
+    else void answer?.((message as { request: unknown }).request).then((value) => process.send?.(value));
   });
   process.on('disconnect', () => process.exit(1));
   process.send?.('ready');

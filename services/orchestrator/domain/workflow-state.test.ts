@@ -10,7 +10,7 @@ import { workflow } from './workflows/vocabulary.ts';
 const napping = workflow<null>('nap@1', ({ waits, ends }) => ({
   initial: 'asleep',
   states: {
-    asleep: waits({ timer: 'alarm', for: '30s', then: 'awake' }),
+    asleep: waits({ timer: 'alarm', for: '30s', onFired: 'awake' }),
     awake: ends('COMPLETED', () => ({ rested: true })),
   },
 }));

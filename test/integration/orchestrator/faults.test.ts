@@ -295,7 +295,7 @@ describe('durable timers', () => {
   it('fire once, also when the orchestrator was away at their time', async () => {
     const waiting = workflow<{ value: number }>('waiting@1', ({ waits, ends }) => ({
       initial: 'waiting',
-      states: { waiting: waits({ timer: 'pause', for: '600ms', then: 'completed' }), completed: ends('COMPLETED') },
+      states: { waiting: waits({ timer: 'pause', for: '600ms', onFired: 'completed' }), completed: ends('COMPLETED') },
     }));
     const registry = workflowRegistry(
       {

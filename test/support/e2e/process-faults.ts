@@ -9,9 +9,9 @@ const PAUSE_MS = 30;
 
 /** Makes a process slow until the returned function is called (it runs at full speed then) or it is dead. */
 export function slowDown(pid: number): () => Promise<void> {
-  let ended = false;
+  const ended = new AbortController();
   const life = (async () => {
-    while (!ended) {
+    while (!ended.signal.aborted) {
       signalProcess(pid, 'SIGSTOP');
       await delay(PAUSE_MS);
       signalProcess(pid, 'SIGCONT');
@@ -19,7 +19,7 @@ export function slowDown(pid: number): () => Promise<void> {
     }
   })();
   return async () => {
-    ended = true;
+    ended.abort();
     await life;
     signalProcess(pid, 'SIGCONT');
   };

@@ -60,7 +60,7 @@ interface Wait {
   readonly kind: 'waits';
   readonly timer: string;
   readonly for: string;
-  readonly then: string;
+  readonly onFired: string;
 }
 
 interface End<Input> {
@@ -89,7 +89,8 @@ export interface Vocabulary<Input> {
   readonly waits: (options: {
     readonly timer: string;
     readonly for: string;
-    readonly then: string;
+    /** Next state. */
+    readonly onFired: string;
   }) => StateDeclaration<Input>;
   /** The end of the flow, with the job's final status and result. */
   readonly ends: (status: JobStatus, result?: (context: Ctx<Input>) => unknown) => StateDeclaration<Input>;
@@ -150,7 +151,7 @@ function stateNode<Input>(declaration: StateDeclaration<Input>) {
             {
               guard: ({ event }: { event: WorkflowEvent }) =>
                 event.type === 'timer' && event.name === declaration.timer,
-              target: declaration.then,
+              target: declaration.onFired,
             },
           ],
           cancel: [{ target: 'cancelled' }],
