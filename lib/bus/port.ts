@@ -1,3 +1,5 @@
+import type { Queryable } from '#lib/postgres/database.ts';
+
 /** One message to publish. `partition` overrides the key's partition (lane topics address a worker's partition). */
 export interface OutgoingMessage {
   readonly topic: string;
@@ -100,6 +102,38 @@ export interface Bus {
   /** Throws `ServiceUnavailable` when the bus cannot be reached. */
   check(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A call of an SQL function, to be made part of a statement: `name(parameters)`. */
+export interface SqlCall {
+  readonly call: string;
+  readonly parameters: readonly unknown[];
+}
+
+/** Messages and positions as parts of somebody's statement. */
+export interface TransactionalParts {
+  /** In this order; all of them, or none. */
+  readonly calls: readonly SqlCall[];
+  /** Tell whether the statement was committed: on a bus outside the database, the messages leave now. */
+  settle(committed: boolean): void;
+}
+
+/**
+ * A bus whose messages can appear if and only if a PostgreSQL transaction commits: the embedded one, whose log lies in the same database,
+ * and Kafka behind an outbox table.
+ */
+export interface TransactionalBus extends Bus {
+  /** Messages appear if and only if `tx` commits. Throws what `publish` refuses. */
+  publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void>;
+  /**
+   * The same inside a statement of the caller's, with the positions of what it processed. `subscription` is one of this bus. A fenced
+   * position fails the statement where the bus can know it; elsewhere what was processed may come again.
+   */
+  partsOf(batch: {
+    readonly subscription: Subscription;
+    readonly positions: readonly Position[];
+    readonly messages: readonly OutgoingMessage[];
+  }): Promise<TransactionalParts>;
 }
 
 /** `commit` for a partition that belongs to another member now: nothing was stored, the next poll begins at the committed positions. */

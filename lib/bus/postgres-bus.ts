@@ -1,10 +1,17 @@
 import { invariant } from '#lib/kernel/errors.ts';
 import type { Database, Listener, Queryable } from '#lib/postgres/database.ts';
 import { asBusFailure } from './bus-failure.ts';
-import { encodeMessages, type MessageArrays, type PreparedMessage, prepareMessages } from './message-arrays.ts';
-import type { Bus, LagRow, OutgoingMessage, SubscribeOptions, TopicSpec } from './port.ts';
+import { encodeMessages, encodePositions, type PreparedMessage, prepareMessages } from './message-arrays.ts';
+import { OrderedPublisher } from './ordered-publisher.ts';
+import type {
+  LagRow,
+  OutgoingMessage,
+  SubscribeOptions,
+  TopicSpec,
+  TransactionalBus,
+  TransactionalParts,
+} from './port.ts';
 import { PostgresSubscription } from './postgres-subscription.ts';
-import { PublishQueue } from './publish-queue.ts';
 import { expireMessages } from './retention.ts';
 import { TopicCatalogue } from './topic-catalogue.ts';
 
@@ -21,24 +28,26 @@ const MIN_SESSION_TIMEOUT_MS = 300;
 const MAX_SESSION_TIMEOUT_MS = 300_000;
 
 /**
- * The bus in PostgreSQL: a partitioned log with consumer groups (0001_bus.sql). Beyond the port, the embedded fast path: `publishIn` and
- * `PostgresSubscription.commitIn` take part in the caller's transaction, `encode` and `fence` feed `bus_publish` and `bus_commit` inside
- * SQL functions of the caller.
+ * The bus in PostgreSQL: a partitioned log with consumer groups (0001_bus.sql). Its log is its own outbox: messages and positions take part
+ * in the caller's transaction (`publishIn`, `PostgresSubscription.commitIn`) or statement (`partsOf`).
  */
-export class PostgresBus implements Bus {
+export class PostgresBus implements TransactionalBus {
   readonly #database: Database;
   readonly #topics: TopicCatalogue;
-  readonly #queue: PublishQueue;
+  readonly #publisher: OrderedPublisher;
   readonly #subscriptions = new Set<PostgresSubscription>();
   readonly #retentionTimer: NodeJS.Timeout | null;
   #listener: Listener | null = null;
-  #entrance: Promise<unknown> = Promise.resolve();
   #expiring: Promise<unknown> = Promise.resolve();
 
   constructor(options: PostgresBusOptions) {
     this.#database = options.database;
     this.#topics = new TopicCatalogue(options.database);
-    this.#queue = new PublishQueue((messages) => this.#write(this.#database, messages));
+    const counts = {
+      load: (topics: Iterable<string>) => attempt(() => this.#topics.load(topics)),
+      partitionsOf: this.#topics.partitionsOf,
+    };
+    this.#publisher = new OrderedPublisher(counts, (messages) => this.#write(this.#database, messages));
     this.#retentionTimer = this.#startRetention(options.retentionIntervalMs ?? DEFAULT_RETENTION_INTERVAL_MS);
   }
 
@@ -52,25 +61,36 @@ export class PostgresBus implements Bus {
    * when the outcome is unknown: publish again, consumers drop what they saw.
    */
   async publish(messages: readonly OutgoingMessage[]): Promise<void> {
-    if (messages.length === 0) return;
-    // In turn: looking up a topic for the first time must not let a later call pass. Refused before the queue, a bad message
-    // cannot spoil the statement it would share with others.
-    const queued = this.#entrance.then(async () => {
-      const prepared = await this.#prepare(messages);
-      return { written: this.#queue.add(prepared) };
-    });
-    this.#entrance = queued.catch(() => undefined);
-    await (await queued).written;
+    await this.#publisher.publish(messages);
   }
 
   /** The same as part of the caller's transaction: the messages appear if and only if that commits. */
   async publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> {
-    if (messages.length > 0) await this.#write(tx, await this.#prepare(messages, tx));
+    if (messages.length === 0) return;
+    // With the transaction's client: asking the pool for a second connection while holding one is a deadlock when everybody does.
+    await attempt(() =>
+      this.#topics.load(
+        messages.map((message) => message.topic),
+        tx,
+      ),
+    );
+    await this.#write(tx, prepareMessages(messages, this.#topics.partitionsOf));
   }
 
-  /** The five parameters of `bus_publish`. Throws what `publish` refuses. */
-  async encode(messages: readonly OutgoingMessage[]): Promise<MessageArrays> {
-    return encodeMessages(await this.#prepare(messages));
+  async partsOf({
+    subscription,
+    positions,
+    messages,
+  }: Parameters<TransactionalBus['partsOf']>[0]): Promise<TransactionalParts> {
+    invariant(subscription instanceof PostgresSubscription, 'a subscription of this bus');
+    const { groupId, memberId, generation } = subscription.fence();
+    // bus_commit first: the lock order of 0001_bus.sql.
+    const commit = { call: 'bus_commit', parameters: [groupId, memberId, generation, ...encodePositions(positions)] };
+    const publish = { call: 'bus_publish', parameters: encodeMessages(await this.#publisher.prepare(messages)) };
+    return {
+      calls: [...(positions.length > 0 ? [commit] : []), ...(messages.length > 0 ? [publish] : [])],
+      settle: () => undefined,
+    };
   }
 
   /** Joins the group at once; partitions arrive with the first `poll`. Throws `NotFound` for a topic that nobody created. */
@@ -125,15 +145,8 @@ export class PostgresBus implements Bus {
     if (this.#retentionTimer !== null) clearInterval(this.#retentionTimer);
     await this.#listener?.close();
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#entrance;
-    await this.#queue.settled();
+    await this.#publisher.settled();
     await this.#expiring;
-  }
-
-  async #prepare(messages: readonly OutgoingMessage[], database?: Queryable): Promise<PreparedMessage[]> {
-    const topics = messages.map((message) => message.topic);
-    await attempt(() => this.#topics.load(topics, database));
-    return prepareMessages(messages, this.#topics.partitionsOf);
   }
 
   async #write(target: Queryable, messages: readonly PreparedMessage[]): Promise<void> {

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { Gauge } from 'prom-client';
 import type { Static } from 'typebox';
 import { openBus } from '#lib/bus/open.ts';
-import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
 import { singleObjectCodec } from '#lib/contracts/codec.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import { Database } from '#lib/postgres/database.ts';
@@ -29,18 +28,10 @@ async function start(service: ServiceContext<Config>): Promise<void> {
   await bus.ensureTopics(topicSpecs());
 
   const owner = `orchestrator-${randomUUID()}`;
-  let subscription: PostgresSubscription | null = null;
-  const store = new PostgresOrchestratorStore({
-    database,
-    owner,
-    bus: {
-      fence: () => subscription?.fence() ?? { groupId: '', memberId: '', generation: 0 },
-      encode: (messages) => bus.encode(messages),
-    },
-  });
+  const store = new PostgresOrchestratorStore({ database, owner, bus });
   const engine = new Engine(
     {
-      bus: { subscribe: async (options) => (subscription = await bus.subscribe(options)) },
+      bus: store,
       store,
       codec: singleObjectCodec(),
       registry: workflowRegistry(profiles(config)),

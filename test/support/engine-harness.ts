@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
-import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
 import { singleObjectCodec } from '#lib/contracts/codec.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
@@ -38,20 +37,10 @@ export async function startEngine(
   const bus = new PostgresBus({ database });
   await bus.ensureTopics(topicSpecs());
   const owner = `orchestrator-${randomUUID()}`;
-  let subscription: PostgresSubscription | null = null;
-  const store = new PostgresOrchestratorStore({
-    database,
-    owner,
-    bus: {
-      fence: () => subscription?.fence() ?? { groupId: '', memberId: '', generation: 0 },
-      encode: (messages) => bus.encode(messages),
-    },
-  });
+  const store = new PostgresOrchestratorStore({ database, owner, bus });
   const engine = new Engine(
     {
-      bus: {
-        subscribe: async (subscribe) => (subscription = await bus.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 })),
-      },
+      bus: { subscribe: (subscribe) => store.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 }) },
       store,
       codec,
       registry: options.registry ?? registryWithThreeSteps(),

@@ -1,27 +1,15 @@
-import { encodePositions } from '#lib/bus/message-arrays.ts';
+import type { SqlCall } from '#lib/bus/port.ts';
 import { boolArray, int4Array, int8Array, jsonbArray, textArray } from '#lib/postgres/binary-arrays.ts';
 import type { Commit } from '../app/commit.ts';
 
-/** How a bus takes part in the transaction: its member, and how it encodes messages. */
-export interface TransactionalBus {
-  fence(): { readonly groupId: string; readonly memberId: string; readonly generation: number };
-  encode(messages: Commit['messages']): Promise<readonly unknown[]>;
-}
-
-interface Part {
-  readonly call: string;
-  readonly parameters: readonly unknown[];
-}
-
 /**
  * One `select f(...), g(...)` for everything a batch led to: one round trip, one implicit transaction. PostgreSQL evaluates a
- * target list from left to right, so the fence comes first; bus_commit comes before bus_publish (the bus's lock order).
- * Parts without rows are left out; the statement's name says which parts it has, so that each form is planned once.
+ * target list from left to right, so the fence comes first; the bus's own calls come last. Parts without rows are left out; the statement's name says which parts it has, so that each form is planned once.
  */
-export async function commitStatement(
+export function commitStatement(
   commit: Commit,
-  bus: TransactionalBus,
-): Promise<{ name: string; text: string; values: unknown[] }> {
+  busCalls: readonly SqlCall[],
+): { name: string; text: string; values: unknown[] } {
   const parts = [
     fence(commit),
     ...(commit.events.length > 0 ? [append(commit)] : []),
@@ -33,8 +21,7 @@ export async function commitStatement(
     ...(commit.workers.length > 0 ? [saveWorkers(commit)] : []),
     ...(commit.remotePlacements.length > 0 ? [place(commit)] : []),
     ...(commit.notifyPeers === null ? [] : [{ call: 'pg_notify', parameters: [PEERS_CHANNEL, commit.notifyPeers] }]),
-    ...(commit.positions.length > 0 ? [commitPositions(commit, bus)] : []),
-    ...(commit.messages.length > 0 ? [{ call: 'bus_publish', parameters: await bus.encode(commit.messages) }] : []),
+    ...busCalls,
   ];
   let next = 1;
   const calls = parts.map((part) => `${part.call}(${part.parameters.map(() => `$${next++}`).join(', ')})`);
@@ -64,12 +51,12 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
   bus_publish: 'b',
 };
 
-const fence = ({ fences }: Commit): Part => ({
+const fence = ({ fences }: Commit): SqlCall => ({
   call: 'orchestrator_fence',
   parameters: [int4Array(fences.map((f) => f.shard)), int8Array(fences.map((f) => f.epoch))],
 });
 
-const append = ({ events }: Commit): Part => ({
+const append = ({ events }: Commit): SqlCall => ({
   call: 'orchestrator_append',
   parameters: [
     textArray(events.map((e) => e.workflowId)),
@@ -82,7 +69,7 @@ const append = ({ events }: Commit): Part => ({
   ],
 });
 
-const saveWorkflows = ({ workflows }: Commit): Part => ({
+const saveWorkflows = ({ workflows }: Commit): SqlCall => ({
   call: 'orchestrator_save_workflows',
   parameters: [
     textArray(workflows.map((w) => w.workflowId)),
@@ -103,7 +90,7 @@ const saveWorkflows = ({ workflows }: Commit): Part => ({
   ],
 });
 
-const saveActivities = ({ activities }: Commit): Part => ({
+const saveActivities = ({ activities }: Commit): SqlCall => ({
   call: 'orchestrator_save_activities',
   parameters: [
     textArray(activities.map((a) => a.workflowId)),
@@ -130,7 +117,7 @@ const saveActivities = ({ activities }: Commit): Part => ({
   ],
 });
 
-const saveProgress = ({ progress, metrics }: Commit): Part => ({
+const saveProgress = ({ progress, metrics }: Commit): SqlCall => ({
   call: 'orchestrator_save_progress',
   parameters: [
     textArray(progress.map((p) => p.workflowId)),
@@ -145,7 +132,7 @@ const saveProgress = ({ progress, metrics }: Commit): Part => ({
   ],
 });
 
-const saveJobs = ({ jobs }: Commit): Part => ({
+const saveJobs = ({ jobs }: Commit): SqlCall => ({
   call: 'orchestrator_save_jobs',
   parameters: [
     textArray(jobs.map((j) => j.jobId)),
@@ -159,7 +146,7 @@ const saveJobs = ({ jobs }: Commit): Part => ({
   ],
 });
 
-const saveTimers = ({ timersSet, timersRemoved }: Commit): Part => ({
+const saveTimers = ({ timersSet, timersRemoved }: Commit): SqlCall => ({
   call: 'orchestrator_save_timers',
   parameters: [
     textArray(timersSet.map((t) => t.workflowId)),
@@ -171,7 +158,7 @@ const saveTimers = ({ timersSet, timersRemoved }: Commit): Part => ({
   ],
 });
 
-const saveWorkers = ({ workers }: Commit): Part => ({
+const saveWorkers = ({ workers }: Commit): SqlCall => ({
   call: 'orchestrator_save_workers',
   parameters: [
     textArray(workers.map((w) => w.workerId)),
@@ -185,7 +172,7 @@ const saveWorkers = ({ workers }: Commit): Part => ({
   ],
 });
 
-const place = ({ remotePlacements }: Commit): Part => ({
+const place = ({ remotePlacements }: Commit): SqlCall => ({
   call: 'orchestrator_place',
   parameters: [
     textArray(remotePlacements.map((p) => p.workflowId)),
@@ -196,8 +183,3 @@ const place = ({ remotePlacements }: Commit): Part => ({
     int8Array(remotePlacements.map((p) => p.atMs)),
   ],
 });
-
-function commitPositions({ positions }: Commit, bus: TransactionalBus): Part {
-  const { groupId, memberId, generation } = bus.fence();
-  return { call: 'bus_commit', parameters: [groupId, memberId, generation, ...encodePositions(positions)] };
-}

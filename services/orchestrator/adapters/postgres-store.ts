@@ -1,4 +1,4 @@
-import { PartitionLostError } from '#lib/bus/port.ts';
+import { PartitionLostError, type SubscribeOptions, type Subscription, type TransactionalBus } from '#lib/bus/port.ts';
 import { type Database, FENCED, sqlState } from '#lib/postgres/database.ts';
 import { int4Array, textArray } from '#lib/postgres/binary-arrays.ts';
 import type { ActivityRow, Commit, WorkflowRow } from '../app/commit.ts';
@@ -12,18 +12,29 @@ import {
 } from '../app/store.ts';
 import type { Fact, LoggedFact } from '../domain/facts.ts';
 import type { WorkflowState } from '../domain/workflow-state.ts';
-import { commitStatement, type TransactionalBus } from './commit-statement.ts';
+import { invariant } from '#lib/kernel/errors.ts';
+import { commitStatement } from './commit-statement.ts';
 
-/** The tables of `0004_orchestrator.sql`; on the embedded bus, messages and positions are part of the same transaction. */
+/** The tables of `0004_orchestrator.sql`; messages and positions are part of the same transaction, as far as the bus can (`partsOf`). */
 export class PostgresOrchestratorStore implements OrchestratorStore {
   readonly #database: Database;
-  readonly #bus: TransactionalBus;
+  readonly #bus: Pick<TransactionalBus, 'partsOf' | 'subscribe'>;
   readonly #owner: string;
+  #subscription: Subscription | null = null;
 
-  constructor(options: { database: Database; bus: TransactionalBus; owner: string }) {
+  constructor(options: {
+    database: Database;
+    bus: Pick<TransactionalBus, 'partsOf' | 'subscribe'>;
+    owner: string;
+  }) {
     this.#database = options.database;
     this.#bus = options.bus;
     this.#owner = options.owner;
+  }
+
+  /** What the engine consumes: its positions are committed with its batches. */
+  async subscribe(options: SubscribeOptions): Promise<Subscription> {
+    return (this.#subscription = await this.#bus.subscribe(options));
   }
 
   async claim(shards: readonly number[]): Promise<ReadonlyMap<number, number>> {
@@ -35,10 +46,15 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
   }
 
   async commit(commit: Commit): Promise<void> {
-    const { name, text, values } = await commitStatement(commit, this.#bus);
+    const { positions, messages } = commit;
+    invariant(this.#subscription !== null, 'a commit follows a subscription');
+    const parts = await this.#bus.partsOf({ subscription: this.#subscription, positions, messages });
+    const { name, text, values } = commitStatement(commit, parts.calls);
     try {
       await this.#database.query({ name, text }, values);
+      parts.settle(true);
     } catch (error) {
+      parts.settle(false);
       if (sqlState(error) === FENCED || error instanceof PartitionLostError)
         throw new FencedError('another orchestrator owns a shard of this batch', { cause: error });
       throw error;
@@ -88,13 +104,13 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
     return rows.map((row) => ({ workflowId: row.workflow_id, name: row.name }));
   }
 
-  async nextTimerMs(partitions: readonly number[]): Promise<number | null> {
+  async nextTimerMs(partitions: readonly number[], afterMs: number): Promise<number | null> {
     const { rows } = await this.#database.query<{ fire_at_ms: number }>(
       {
         name: 'next-timer',
-        text: 'select fire_at_ms from timers where partition = any ($1) order by fire_at_ms limit 1',
+        text: 'select fire_at_ms from timers where fire_at_ms > $2 and partition = any ($1) order by fire_at_ms limit 1',
       },
-      [int4Array(partitions)],
+      [int4Array(partitions), afterMs],
     );
     return rows[0]?.fire_at_ms ?? null;
   }

@@ -48,8 +48,8 @@ export interface OrchestratorStore {
   openWork(partitions: readonly number[]): Promise<OpenWork>;
   /** Timers of the partitions with `fireAtMs <= nowMs`, earliest first, at most `limit`. */
   dueTimers(partitions: readonly number[], nowMs: number, limit: number): Promise<readonly DueTimer[]>;
-  /** Earliest timer of the partitions, or null. */
-  nextTimerMs(partitions: readonly number[]): Promise<number | null>;
+  /** Earliest timer of the partitions with `fireAtMs > afterMs`, or null. */
+  nextTimerMs(partitions: readonly number[], afterMs: number): Promise<number | null>;
   /** Running workflows at most, by project. */
   projectCaps(): Promise<ReadonlyMap<string, number>>;
   workers(seenSinceMs: number): Promise<readonly KnownWorker[]>;
