@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 const HEAVY = ['test/e2e/**/*.test.ts'];
+const PEERS = ['test/peers/**/*.test.ts', 'lib/**/*.peer.test.ts'];
 const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
 
 export default defineConfig({
@@ -12,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,scripts}/**/*.test.ts', 'test/{architecture,replay,simulation}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', ...DATABASE],
+          exclude: ['**/node_modules/**', ...DATABASE, ...PEERS],
           testTimeout: 60_000,
         },
       },
@@ -22,6 +23,7 @@ export default defineConfig({
           // One kind after the other: real processes with heartbeats must not compete with everything else for two cores.
           sequence: { groupOrder: 1 },
           include: DATABASE,
+          exclude: ['**/node_modules/**', ...PEERS],
           globalSetup: ['test/support/database-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -29,8 +31,19 @@ export default defineConfig({
       },
       {
         test: {
-          name: 'e2e',
+          name: 'peers',
           sequence: { groupOrder: 2 },
+          include: PEERS,
+          globalSetup: ['test/support/database-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 3 },
           include: HEAVY,
           fileParallelism: false,
           testTimeout: 300_000,

@@ -1,7 +1,9 @@
 import { relative, resolve } from 'node:path';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { type Command, type Environment, type OptionValues, UsageError } from '../command.ts';
+import { homeFolder } from '../start/command.ts';
 import { homeAt } from '../start/home.ts';
+import { PROFILE_OPTION, portsOf } from '../start/profile.ts';
 import { type DemoConsole, demoConsole } from './console.ts';
 import { DEFAULT_BUDGET } from './demo-jobs.ts';
 import { freshDemoHome } from './demo-home.ts';
@@ -18,6 +20,7 @@ export const demoCommand: Command = {
   options: [
     { name: 'json', summary: 'the results as one JSON document on standard output; progress goes to standard error' },
     { name: 'home', value: '<folder>', summary: 'where all data lies (default: a fresh folder below .trainyard/demo)' },
+    PROFILE_OPTION,
     { name: 'keep', summary: 'the next demo does not delete this one’s folder' },
     {
       name: 'base-steps',
@@ -50,7 +53,8 @@ async function run(options: OptionValues, environment: Environment): Promise<num
   const home =
     given === undefined ? await freshDemoHome({ keep: options.flag('keep'), now: new Date() }) : resolve(given);
   try {
-    const outcome = await runDemo({ home, environment, budget, console, signal: stopping });
+    const ports = await demoPorts(options, environment);
+    const outcome = await runDemo({ home, environment, budget, console, signal: stopping, ports });
     if (asJson) await written(process.stdout, `${JSON.stringify(outcome.report, null, 2)}\n`);
     else showSummary(console, outcome);
     const unmet = unmetClaims(outcome.report, budget);
@@ -65,6 +69,12 @@ async function run(options: OptionValues, environment: Environment): Promise<num
     for (const line of failure(error, homeAt(home).logs)) console.say(line, 'bad');
     return 1;
   }
+}
+
+/** Topics of its own: a demo begins with an empty database, and must not meet the messages of the one before. */
+async function demoPorts(options: OptionValues, environment: Environment): Promise<Readonly<Record<string, string>>> {
+  const ports = await portsOf(options.text('profile'), environment, homeFolder(options, environment));
+  return ports['BUS_URL'] === undefined ? {} : { TOPIC_PREFIX: `demo-${Date.now()}.`, ...ports };
 }
 
 function stepsFrom(options: OptionValues, name: string, byDefault: number): number {

@@ -21,6 +21,8 @@ export interface DemoOptions {
   readonly home: string;
   readonly environment: Environment;
   readonly budget: DemoBudget;
+  /** Of the profile (start/profile.ts). */
+  readonly ports: Readonly<Record<string, string>>;
   readonly console: DemoConsole;
   /** Ctrl-C: what runs is stopped, and the demo rejects with the reason. */
   readonly signal: AbortSignal;
@@ -81,10 +83,11 @@ function shown(path: string): string {
   return fromHere.startsWith('..') ? path : fromHere;
 }
 
-function start({ home, environment, signal, console }: DemoOptions): Promise<Platform> {
+function start({ home, environment, ports, signal, console }: DemoOptions): Promise<Platform> {
   return startPlatform({
     home,
     environment,
+    ports,
     signal,
     gatewayPort: 0,
     overrides: { '*': HEARTBEATS },

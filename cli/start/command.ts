@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { type Command, type Environment, type OptionValues, UsageError } from '../command.ts';
 import { consoleLine } from './console-lines.ts';
+import { PROFILE_OPTION, portsOf } from './profile.ts';
 import { DEFAULT_GATEWAY_PORT, type Platform, startPlatform } from './platform.ts';
 import type { ServiceDefinition } from './services.ts';
 
@@ -24,6 +25,7 @@ export const startCommandOf = (services: readonly ServiceDefinition[]): Command 
       value: '<url>',
       summary: 'a PostgreSQL 15 or newer of your own instead of the embedded one',
     },
+    PROFILE_OPTION,
     {
       name: 'log-level',
       value: '<level>',
@@ -53,6 +55,7 @@ async function run(
   const gatewayPort = portFrom(options.text('gateway-port') ?? nonEmpty(environment['GATEWAY_PORT']));
   const logLevel = levelFrom(options.text('log-level') ?? nonEmpty(environment['LOG_LEVEL']));
   const databaseUrl = options.text('database-url');
+  const ports = await portsOf(options.text('profile'), environment, home);
   const stopping = stopRequest();
   print(`Trainyard starts; its data lies in ${home}`);
   let platform: Platform;
@@ -63,6 +66,7 @@ async function run(
       services,
       gatewayPort,
       logLevel,
+      ports,
       ...(databaseUrl === undefined ? {} : { databaseUrl }),
       signal: stopping,
       onEvent: (event) => {

@@ -10,6 +10,8 @@ export function consoleLine(event: PlatformEvent, now: Date): string | null {
       return line(event.name, `process ${event.pid} is left from an earlier run; waiting for it to stop`);
     case 'database_migrated':
       return line('database', migrations(event.result.applied.length, event.result.version));
+    case 'messaging_migrated':
+      return line('kafka', `${event.result.topics} topics, ${event.result.schemas.length} schemas registered`);
     case 'process_started':
       return null;
     case 'process_ready':

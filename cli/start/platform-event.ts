@@ -1,3 +1,4 @@
+import type { MessagingMigration } from '#lib/messaging/migrate.ts';
 import type { ServerExit } from '#lib/postgres/embedded-server.ts';
 import type { MigrationResult } from '#lib/postgres/migrate.ts';
 
@@ -5,6 +6,7 @@ import type { MigrationResult } from '#lib/postgres/migrate.ts';
 export type PlatformEvent =
   | { readonly type: 'leftover_found'; readonly name: string; readonly pid: number }
   | { readonly type: 'database_migrated'; readonly result: MigrationResult }
+  | { readonly type: 'messaging_migrated'; readonly result: MessagingMigration }
   | { readonly type: 'process_started'; readonly name: string; readonly pid: number }
   /** `afterMs` since the start of the process. */
   | { readonly type: 'process_ready'; readonly name: string; readonly pid: number; readonly afterMs: number }

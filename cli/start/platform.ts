@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { invariant, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { migrateMessaging } from '#lib/messaging/migrate.ts';
+import { MessagingConfig } from '#lib/messaging/variables.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
+import { ConfigError, readConfig } from '#lib/service/config.ts';
 import { type Home, homeAt, makeHome } from './home.ts';
 import { lockHome } from './home-lock.ts';
 import { ensurePortFree, freePort } from './local-ports.ts';
@@ -23,6 +26,11 @@ export interface PlatformOptions {
   readonly logLevel?: string;
   /** A PostgreSQL of one's own instead of the embedded one. */
   readonly databaseUrl?: string;
+  /**
+   * Where bus, schema registry, object store and model registry are, by the names that services read (services.ts); absent: the embedded
+   * ones. With Kafka, the migration step runs before the services.
+   */
+  readonly ports?: Readonly<Record<string, string>>;
   /** Variables by service name, `*` for all: over everything else. */
   readonly overrides?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Default: the five of the product. */
@@ -90,7 +98,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const databaseUrl = options.databaseUrl ?? postgres?.url;
     invariant(databaseUrl !== undefined, 'either a given database or ours');
     options.signal?.throwIfAborted();
-    await migrateDatabase(databaseUrl, onEvent);
+    await migrateDatabase(databaseUrl, options.ports ?? {}, onEvent);
 
     // 3. The services, all at once.
     options.signal?.throwIfAborted();
@@ -98,6 +106,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const settings = {
       home,
       databaseUrl,
+      ports: options.ports ?? {},
       logLevel: options.logLevel ?? 'info',
       stopTimeoutMs: stopWithinMs - STOP_MARGIN_MS,
       inherited: options.environment,
@@ -137,13 +146,19 @@ async function portOfGateway(wanted: number): Promise<number> {
   return wanted;
 }
 
-async function migrateDatabase(url: string, onEvent: OnPlatformEvent): Promise<void> {
-  const database = new Database({ url, applicationName: 'trainyard-migrate', maxConnections: 1 });
+async function migrateDatabase(
+  url: string,
+  ports: Readonly<Record<string, string>>,
+  onEvent: OnPlatformEvent,
+): Promise<void> {
+  const database = new Database({ url, applicationName: 'trainyard-migrate', maxConnections: 2 });
   try {
     onEvent({ type: 'database_migrated', result: await migrate(database) });
+    const messaging = await migrateMessaging(readConfig(MessagingConfig, ports), database);
+    if (messaging !== null) onEvent({ type: 'messaging_migrated', result: messaging });
   } catch (cause) {
     // PostgreSQL's own errors and those of the connection have a code and are shown as they are.
-    if (!(cause instanceof Error) || 'code' in cause) throw cause;
+    if (!(cause instanceof Error) || 'code' in cause || cause instanceof ConfigError) throw cause;
     throw new TrainyardError('DatabaseIncompatible', cause.message, { cause });
   } finally {
     await database.close();

@@ -5,6 +5,7 @@ import { SERVICES, type ServiceDefinition, type ServiceSettings, serviceEnvironm
 const settings: ServiceSettings = {
   home: homeAt('/data/my home'),
   databaseUrl: 'postgresql://ours',
+  ports: {},
   logLevel: 'warn',
   stopTimeoutMs: 6_000,
   inherited: {

@@ -43,6 +43,8 @@ export const SERVICES: readonly ServiceDefinition[] = [
 export interface ServiceSettings {
   readonly home: Home;
   readonly databaseUrl: string;
+  /** Bus, registry and stores that are not the embedded ones. */
+  readonly ports: Readonly<Record<string, string>>;
   readonly logLevel: string;
   /** How long a service may take to stop before it exits by itself; shorter than the supervisor's own patience. */
   readonly stopTimeoutMs: number;
@@ -77,6 +79,7 @@ export function serviceEnvironment(
     LOG_LEVEL: settings.logLevel,
     STOP_TIMEOUT_MS: String(settings.stopTimeoutMs),
     ...service.environment?.(home),
+    ...settings.ports,
   };
   // Neither port may come from outside: the other one would open a second server.
   const { GATEWAY_PORT: _gateway, HEALTH_PORT: _health, ...inherited } = withoutNpm(settings.inherited);

@@ -303,6 +303,12 @@ export const ERROR_CATALOGUE = {
     'Resume with the spec the checkpoint was made with, or start anew.',
   ),
 
+  SchemaIncompatible: entry(
+    'non_retryable',
+    'A message of this release breaks the compatibility rule of its subject in the schema registry.',
+    'Deploy nothing: change the schema so that the named fields have defaults, or the reader knows both forms.',
+  ),
+
   // --- local platform (cli) ---
   PostgresUnavailable: entry(
     'non_retryable',

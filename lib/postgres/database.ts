@@ -1,5 +1,5 @@
 import { Client, escapeIdentifier, Pool, type PoolClient, TypeOverrides } from 'pg';
-import { TrainyardError } from '#lib/kernel/errors.ts';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 
 // int8 as number: counts, offsets and epoch milliseconds all stay below 2^53.
 const parsers = new TypeOverrides();
@@ -95,7 +95,13 @@ export class Database implements Queryable {
     try {
       await this.query('select 1');
     } catch (cause) {
-      throw new TrainyardError('ServiceUnavailable', 'the database cannot be reached (DATABASE_URL)', { cause });
+      throw new TrainyardError(
+        'ServiceUnavailable',
+        `the database cannot be reached (DATABASE_URL): ${messageOf(cause)}`,
+        {
+          cause,
+        },
+      );
     }
   }
 

@@ -3,25 +3,26 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { Gauge } from 'prom-client';
 import { type Static, Type } from 'typebox';
-import { openBus } from '#lib/bus/open.ts';
-import { singleObjectCodec } from '#lib/contracts/codec.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
+import { usesKafka } from '#lib/messaging/kafka-settings.ts';
+import { openMessaging } from '#lib/messaging/open.ts';
+import { untilMigrated } from '#lib/messaging/until-migrated.ts';
+import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import { Database } from '#lib/postgres/database.ts';
-import { migrate } from '#lib/postgres/migrate.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 import type { ServiceContext } from '#lib/service/lifecycle.ts';
 import type { Activity } from './activity.ts';
+import { PostgresAttemptClaims } from './attempt-claims.ts';
 import { Worker } from './worker.ts';
 
 /** What every worker reads from its environment. */
 export const WORKER_VARIABLES = {
   ...SERVICE_VARIABLES,
   DATABASE_URL: VARIABLES.DATABASE_URL,
-  BUS_URL: VARIABLES.BUS_URL,
+  ...MESSAGING_VARIABLES,
   OBJECT_STORE_URL: VARIABLES.OBJECT_STORE_URL,
   MODEL_REGISTRY_URL: VARIABLES.MODEL_REGISTRY_URL,
   WORKSPACE_DIR: VARIABLES.WORKSPACE_DIR,
@@ -70,11 +71,8 @@ export async function startWorkerService(
   const { config, logger, readiness } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
   service.onStop('database', () => database.close());
-  readiness.add('database', () => database.check());
-  await migrate(database);
-  const bus = openBus(config.BUS_URL, { database });
-  service.onStop('bus', () => bus.close());
-  await bus.ensureTopics(topicSpecs());
+  await untilMigrated(service, database);
+  const { bus, codec } = await openMessaging(service, database);
   const store = openObjectStore(config.OBJECT_STORE_URL);
   readiness.add('object store', () => store.check());
   const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
@@ -95,7 +93,8 @@ export async function startWorkerService(
     slots: lane.slots,
     announceEveryMs: config.ANNOUNCE_EVERY_MS,
     bus,
-    codec: singleObjectCodec(),
+    codec,
+    claims: usesKafka(config) ? new PostgresAttemptClaims(database) : null,
     ...(lane.devices === undefined ? {} : { devices: lane.devices }),
     activities: lane.activities(platform),
     log: logger,

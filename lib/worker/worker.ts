@@ -4,6 +4,7 @@ import { deadLetter, decodeMessage, encodeMessage } from '#lib/contracts/envelop
 import type { ExecuteActivity, MessageTypes, StopActivity } from '#lib/contracts/generated/messages.ts';
 import type { MessageType } from '#lib/contracts/topics.ts';
 import type { Activity, EndReason } from './activity.ts';
+import type { AttemptClaims } from './attempt-claims.ts';
 import { Attempt, type AttemptEnd } from './attempt.ts';
 import { EventOutbox } from './outbox.ts';
 
@@ -19,6 +20,8 @@ export interface WorkerOptions {
   readonly announceEveryMs: number;
   readonly bus: Bus;
   readonly codec: Codec;
+  /** Decides between workers that got the same command; null on a bus where one command is never with two of them. */
+  readonly claims: AttemptClaims | null;
   readonly activities: Readonly<Record<string, Activity>>;
   /** Device counters for the announcements; anything that is JSON. */
   readonly devices?: () => Promise<unknown>;
@@ -45,11 +48,14 @@ const REMEMBERED = 10_000;
 
 const SESSION_TIMEOUT_MS = 6_000;
 
+/** Wait before messages that could not be taken are taken again. */
+const RETRY_MS = 500;
+
 /**
  * A worker of one lane. The loop takes commands, commits their offsets and starts attempts outside the loop; answers go out by event.
  *
  * What happens when it dies: its attempts lose their leases by missing heartbeats (or by the next incarnation's announcement) and start again
- * elsewhere under the next epoch. A command is committed before it runs, so that no two workers ever run one epoch.
+ * elsewhere under the next epoch. A command is claimed and committed before it runs, so that no two workers ever run one epoch.
  */
 export class Worker {
   readonly #options: WorkerOptions;
@@ -121,17 +127,53 @@ export class Worker {
   async #laneLoop(subscription: Subscription): Promise<void> {
     while (!this.#stopping) {
       const messages = await subscription.poll({ maxMessages: MAX_POLL, maxWaitMs: 1_000 });
-      if (messages.length === 0) continue;
+      if (messages.length === 0 || !(await this.#prepared(subscription, messages))) continue;
       const commands = this.#decode(messages, 'ExecuteActivity');
-      if (await this.#commit(subscription, messages)) for (const command of commands) this.#take(command);
+      const claimed = await this.#claim(subscription, commands);
+      if (claimed === null) continue;
+      const committed = await this.#commit(subscription, messages);
+      // A claim holds whatever becomes of the position: who takes the command next is refused.
+      if (committed || this.#options.claims !== null) for (const command of claimed) this.#take(command);
     }
   }
 
   async #controlLoop(subscription: Subscription): Promise<void> {
     while (!this.#leaving) {
       const messages = await subscription.poll({ maxMessages: MAX_POLL, maxWaitMs: 1_000 });
+      if (!(await this.#prepared(subscription, messages))) continue;
       for (const stop of this.#decode(messages, 'StopActivity')) this.#stopAttempt(stop);
       if (messages.length > 0) await this.#commit(subscription, messages);
+    }
+  }
+
+  /** False when schemas of these messages cannot be learnt now: they come again. */
+  async #prepared(subscription: Subscription, messages: readonly ReceivedMessage[]): Promise<boolean> {
+    return this.#orAgain(subscription, async () => {
+      await this.#options.codec.prepare(messages.map((message) => message.value));
+      return true;
+    });
+  }
+
+  /** The commands that are this worker's to run; null when that cannot be asked now: they come again. */
+  async #claim(
+    subscription: Subscription,
+    commands: readonly ExecuteActivity[],
+  ): Promise<readonly ExecuteActivity[] | null> {
+    const { claims, workerId, incarnation } = this.#options;
+    if (claims === null || commands.length === 0) return commands;
+    const won = await this.#orAgain(subscription, () => claims.claim(commands, { workerId, incarnation }));
+    return won === false ? null : won;
+  }
+
+  /** Runs it; when that fails, waits a moment and takes the messages again: false. */
+  async #orAgain<T>(subscription: Subscription, work: () => Promise<T>): Promise<T | false> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'cannot take messages yet');
+      await subscription.rewind();
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      return false;
     }
   }
 

@@ -1,10 +1,8 @@
 import { Counter } from 'prom-client';
 import type { Static } from 'typebox';
-import { openBus } from '#lib/bus/open.ts';
-import { singleObjectCodec } from '#lib/contracts/codec.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
+import { openMessaging } from '#lib/messaging/open.ts';
+import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { Database } from '#lib/postgres/database.ts';
-import { migrate } from '#lib/postgres/migrate.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { PostgresObservations } from './adapters/postgres-observations.ts';
 import { takeIn } from './app/intake.ts';
@@ -19,14 +17,11 @@ const RETRY_MS = 500;
 await runService({ name: 'drift-monitor', config: DriftMonitorConfig, environment: process.env, start });
 
 async function start(service: ServiceContext<Static<typeof DriftMonitorConfig>>): Promise<void> {
-  const { config, logger, readiness, signal } = service;
+  const { config, logger, signal } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: 'drift-monitor' });
   service.onStop('database', () => database.close());
-  readiness.add('database', () => database.check());
-  await migrate(database);
-  const bus = openBus(config.BUS_URL, { database });
-  service.onStop('bus', () => bus.close());
-  await bus.ensureTopics(topicSpecs());
+  await untilMigrated(service, database);
+  const { bus, codec } = await openMessaging(service, database, ['drift-monitor']);
 
   const subscription = await bus.subscribe({
     groupId: 'drift-monitor',
@@ -34,7 +29,7 @@ async function start(service: ServiceContext<Static<typeof DriftMonitorConfig>>)
     from: 'beginning',
     sessionTimeoutMs: 6_000,
   });
-  const ports = { codec: singleObjectCodec(), store: new PostgresObservations(database, bus), subscription };
+  const ports = { codec, store: new PostgresObservations(database, bus), subscription };
   const observations = new Counter({
     name: 'trainyard_observations_total',
     help: 'Production observations by outcome',

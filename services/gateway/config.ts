@@ -1,12 +1,13 @@
 import { join, resolve } from 'node:path';
 import { type Static, Type } from 'typebox';
+import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 
 /** Environment of the gateway. */
 export const GatewayConfig = Type.Object({
   ...SERVICE_VARIABLES,
   DATABASE_URL: VARIABLES.DATABASE_URL,
-  BUS_URL: VARIABLES.BUS_URL,
+  ...MESSAGING_VARIABLES,
   OBJECT_STORE_URL: VARIABLES.OBJECT_STORE_URL,
   MODEL_REGISTRY_URL: VARIABLES.MODEL_REGISTRY_URL,
   TRAINYARD_HOME: VARIABLES.TRAINYARD_HOME,

@@ -1,9 +1,8 @@
-import { openBus } from '#lib/bus/open.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
+import { openMessaging } from '#lib/messaging/open.ts';
+import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
-import { migrate } from '#lib/postgres/migrate.ts';
 import { codeCommit } from '#lib/service/code-commit.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
@@ -24,14 +23,10 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     maxConnections: config.DATABASE_CONNECTIONS,
   });
   service.onStop('database', () => database.close());
-  await migrate(database);
-  const bus = openBus(config.BUS_URL, { database });
-  service.onStop('bus', () => bus.close());
-  await bus.ensureTopics(topicSpecs());
+  await untilMigrated(service, database);
+  const { bus, codec } = await openMessaging(service, database);
   const objects = openObjectStore(config.OBJECT_STORE_URL);
   const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
-  readiness.add('database', () => database.check());
-  readiness.add('bus', () => bus.check());
   readiness.add('objectStore', () => objects.check());
   readiness.add('modelRegistry', () => registry.check());
 
@@ -39,6 +34,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   const services = assembleGateway({
     database,
     bus,
+    codec,
     registry,
     objects,
     codeCommit: await codeCommit(config.CODE_COMMIT),

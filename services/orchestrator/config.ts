@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 
 const milliseconds = (defaultMs: number, description: string) =>
@@ -8,7 +9,7 @@ const milliseconds = (defaultMs: number, description: string) =>
 export const OrchestratorConfig = Type.Object({
   ...SERVICE_VARIABLES,
   DATABASE_URL: VARIABLES.DATABASE_URL,
-  BUS_URL: VARIABLES.BUS_URL,
+  ...MESSAGING_VARIABLES,
   ORCHESTRATOR_ID: Type.Optional(
     Type.String({
       pattern: '^[A-Za-z0-9._-]{1,128}$',

@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { Gauge } from 'prom-client';
 import type { Static } from 'typebox';
-import { openBus } from '#lib/bus/open.ts';
-import { singleObjectCodec } from '#lib/contracts/codec.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
+import { openMessaging } from '#lib/messaging/open.ts';
 import { Database } from '#lib/postgres/database.ts';
-import { migrate } from '#lib/postgres/migrate.ts';
+import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { PEERS_CHANNEL } from './adapters/commit-statement.ts';
 import { PostgresOrchestratorStore } from './adapters/postgres-store.ts';
@@ -18,14 +16,11 @@ type Config = Static<typeof OrchestratorConfig>;
 await runService({ name: 'orchestrator', config: OrchestratorConfig, environment: process.env, start });
 
 async function start(service: ServiceContext<Config>): Promise<void> {
-  const { config, logger, readiness } = service;
+  const { config, logger } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: 'orchestrator', indexLookupsOnly: true });
   service.onStop('database', () => database.close());
-  readiness.add('database', () => database.check());
-  await migrate(database);
-  const bus = openBus(config.BUS_URL, { database });
-  service.onStop('bus', () => bus.close());
-  await bus.ensureTopics(topicSpecs());
+  await untilMigrated(service, database);
+  const { bus, codec } = await openMessaging(service, database, ['orchestrator', 'cpu-workers', 'gpu-workers']);
 
   const owner = `orchestrator-${randomUUID()}`;
   const store = new PostgresOrchestratorStore({ database, owner, bus });
@@ -33,7 +28,7 @@ async function start(service: ServiceContext<Config>): Promise<void> {
     {
       bus: store,
       store,
-      codec: singleObjectCodec(),
+      codec,
       registry: workflowRegistry(profiles(config)),
       clock: { now: Date.now },
       log: logger,

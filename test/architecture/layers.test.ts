@@ -18,7 +18,7 @@ const ROOMS: readonly RegExp[] = [
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
   /^services\/gpu-worker\/trainer\//,
-  /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|service|text|worker)\//,
+  /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|messaging|service|text|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo)\//,
   /^test\/(architecture|simulation|replay|integration|e2e|support)\//,
@@ -36,7 +36,8 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   postgres: ['kernel'],
   bus: ['kernel', 'postgres'],
   'model-registry': ['kernel', 'postgres'],
-  worker: ['kernel', 'contracts', 'bus', 'postgres', 'object-store', 'model-registry', 'service'],
+  messaging: ['kernel', 'contracts', 'bus', 'postgres', 'service'],
+  worker: ['kernel', 'contracts', 'bus', 'postgres', 'object-store', 'model-registry', 'messaging', 'service'],
 };
 
 /** Who may load a package when the program runs. A package that is not listed may be loaded by nobody. */
@@ -44,8 +45,10 @@ const PACKAGES: Readonly<Record<string, readonly RegExp[]>> = {
   xstate: [/^services\/orchestrator\/domain\//],
   avsc: [/^lib\/contracts\//],
   pg: [/^lib\/postgres\//],
+  kafkajs: [/^lib\/bus\/kafka\//],
+  '@kafkajs/confluent-schema-registry': [/^lib\/messaging\//],
   pino: [/^lib\/service\//],
-  'prom-client': [/^lib\/(service|worker)\//, /^services\/[^/]+\/(main\.ts|adapters\/)/],
+  'prom-client': [/^lib\/(service|messaging|worker)\//, /^services\/[^/]+\/(main\.ts|adapters\/)/],
   fastify: [/^services\/gateway\/adapters\//],
   '@fastify/helmet': [/^services\/gateway\/adapters\//],
   '@fastify/rate-limit': [/^services\/gateway\/adapters\//],

@@ -80,6 +80,7 @@ export async function startWorker(
     announceEveryMs: 300,
     bus,
     codec,
+    claims: null,
     activities: Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, { run }])),
     log: quiet,
     onBroken: (error) => {

@@ -49,7 +49,7 @@ export class MemberProcess {
   readonly #reports: MemberReport[] = [];
 
   /** `script` builds a bus from the spec in its first argument and calls `runMember`. */
-  constructor(script: URL, spec: MemberSpec) {
+  constructor(script: URL, spec: MemberSpec & Readonly<Record<string, unknown>>) {
     this.#child = fork(script, [JSON.stringify(spec)], { execArgv: [], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     this.#child.on('message', (value) => this.#reports.push(value as MemberReport));
   }

@@ -77,6 +77,11 @@ export class KafkaBus implements TransactionalBus {
     await attempt(() => this.#topics.ensure(specs));
   }
 
+  /** For services, which create nothing: throws `ServiceUnavailable` while one is missing, `StateConflict` for another partition count. */
+  async requireTopics(specs: readonly TopicSpec[]): Promise<void> {
+    await attempt(() => this.#topics.require(specs));
+  }
+
   async publish(messages: readonly OutgoingMessage[]): Promise<void> {
     await this.#publisher.publish(messages);
   }

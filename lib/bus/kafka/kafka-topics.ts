@@ -52,6 +52,19 @@ export class KafkaTopics {
     }
   }
 
+  /** For services, which create nothing: `ServiceUnavailable` while a topic is missing, `StateConflict` for another partition count. */
+  async require(specs: readonly TopicSpec[]): Promise<void> {
+    const known = await this.#read(specs.map((spec) => spec.topic));
+    const missing = specs.filter((spec) => !known.has(spec.topic)).map((spec) => this.onWire(spec.topic));
+    if (missing.length > 0)
+      throw new TrainyardError(
+        'ServiceUnavailable',
+        `Kafka (BUS_URL) does not have ${missing.join(', ')}: run the migration step (npm run migrate)`,
+        { details: { missing } },
+      );
+    this.#compare(specs, known);
+  }
+
   /** Throws `NotFound` for a topic that nobody created. Afterwards `partitionsOf` knows them all. */
   async load(topics: Iterable<string>): Promise<void> {
     const missing = [...new Set(topics)].filter((topic) => !this.#partitions.has(topic));

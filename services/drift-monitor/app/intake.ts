@@ -27,6 +27,7 @@ export async function takeIn(
   messages: readonly ReceivedMessage[],
   nowMs: number,
 ): Promise<IntakeCounts> {
+  await ports.codec.prepare(messages.map((message) => message.value));
   const accepted: Observation[] = [];
   const letters: OutgoingMessage[] = [];
   for (const received of messages) {

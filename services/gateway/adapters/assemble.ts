@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
-import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import type { Database, Queryable } from '#lib/postgres/database.ts';
@@ -20,6 +20,7 @@ import { PostgresKeyStore } from './postgres/key-store.ts';
 export function assembleGateway(parts: {
   readonly database: Database;
   readonly bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
+  readonly codec: Codec;
   readonly registry: ModelRegistry;
   readonly objects: ObjectStore;
   readonly codeCommit: string;
@@ -29,7 +30,7 @@ export function assembleGateway(parts: {
   readonly metrics: Registry;
   readonly logger: Logger;
 }): HttpServices {
-  const { database, bus, registry, objects, codeCommit, slotSpeed, limits, readiness, metrics, logger } = parts;
+  const { database, bus, codec, registry, objects, codeCommit, slotSpeed, limits, readiness, metrics, logger } = parts;
   const now = (): number => Date.now();
   const keys = new PostgresKeyStore(database);
   return {
@@ -38,7 +39,7 @@ export function assembleGateway(parts: {
       datasets: new PostgresDatasetStore(database),
       registry,
       objects,
-      codec: singleObjectCodec(),
+      codec,
       codeCommit,
       slotSpeed,
       now,

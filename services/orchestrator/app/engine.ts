@@ -114,6 +114,7 @@ export class Engine {
       try {
         const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
         messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
+        await this.#ports.codec.prepare(messages.map((message) => message.value));
         const batch = await this.#turn(messages);
         await before.committed.catch((error: unknown) => {
           // The batch before is at fault, not this one.

@@ -1,3 +1,4 @@
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,6 +83,7 @@ export async function startGateway(limits: Partial<HttpLimits> = {}): Promise<Ha
   const services = assembleGateway({
     database,
     bus,
+    codec: singleObjectCodec(),
     registry,
     objects,
     codeCommit: 'test-commit',

@@ -57,6 +57,7 @@ async function start(activities: Record<string, Activity['run']>, change: Partia
     announceEveryMs: 200,
     bus,
     codec,
+    claims: null,
     activities: Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, { run }])),
     log: quiet,
     onBroken: (error) => {

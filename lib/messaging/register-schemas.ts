@@ -1,0 +1,46 @@
+import { COMPATIBILITY, SchemaType } from '@kafkajs/confluent-schema-registry';
+import { MESSAGE_SCHEMAS } from '#lib/contracts/generated/messages.ts';
+import { type MessageType, TOPICS } from '#lib/contracts/topics.ts';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { registryClient, type RegistrySettings, subjectOf, unreachable } from './registry-codec.ts';
+
+/** What the registry answers to a schema that breaks its subject's rule. */
+const INCOMPATIBLE = 409;
+
+/**
+ * Registers every message of this release under its subject, with the rule of its topic. Idempotent: what is there stays. Throws
+ * `SchemaIncompatible` with the subject and the registry's reason (nothing of that subject is changed), `ServiceUnavailable` when it does not answer.
+ */
+export async function registerSchemas(settings: RegistrySettings): Promise<readonly { subject: string; id: number }[]> {
+  const registry = registryClient(settings);
+  const registered: { subject: string; id: number }[] = [];
+  // One after the other: a registry on one database answers parallel registrations with conflicts.
+  for (const { type, compatibility } of messages()) {
+    const subject = subjectOf(type);
+    try {
+      const { id } = await registry.register(
+        { type: SchemaType.AVRO, schema: MESSAGE_SCHEMAS[type] },
+        { subject, compatibility: COMPATIBILITY[compatibility] },
+      );
+      registered.push({ subject, id });
+    } catch (error) {
+      if (!isRefusal(error)) throw unreachable(error);
+      throw new TrainyardError('SchemaIncompatible', `${subject} cannot be registered: ${messageOf(error)}`, {
+        cause: error,
+        details: { subject, compatibility },
+      });
+    }
+  }
+  return registered;
+}
+
+function messages(): { type: MessageType; compatibility: 'FULL_TRANSITIVE' | 'BACKWARD_TRANSITIVE' }[] {
+  return Object.values(TOPICS).flatMap(({ messages: types, compatibility }) =>
+    types.map((type) => ({ type, compatibility })),
+  );
+}
+
+/** The registry's 409, or the client's own word that the subject has another rule. */
+const isRefusal = (error: unknown): boolean =>
+  (error as { status?: unknown }).status === INCOMPATIBLE ||
+  (error as { name?: unknown }).name === 'ConfluentSchemaRegistryCompatibilityError';
