@@ -1,15 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { Gauge } from 'prom-client';
-import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
 import type { TransactionalBus } from '#lib/bus/port.ts';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import { type Codec, singleObjectCodec } from '#lib/contracts/codec.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { Database } from '#lib/postgres/database.ts';
 import type { ServiceContext } from '#lib/service/lifecycle.ts';
-import { untilReachable } from '#lib/service/until-reachable.ts';
-import { kafkaSettings, registrySettings, usesKafka } from './kafka-settings.ts';
-import { registryCodec } from './registry-codec.ts';
+import { usesKafka } from './kafka-settings.ts';
 import type { MessagingConfig } from './variables.ts';
 
 export interface Messaging {
@@ -17,20 +13,25 @@ export interface Messaging {
   readonly codec: Codec;
 }
 
+/** What of a service is needed to open its messaging. */
+export type MessagingService = Pick<
+  ServiceContext<MessagingConfig>,
+  'config' | 'name' | 'logger' | 'metrics' | 'readiness' | 'signal' | 'onStop'
+>;
+
 /**
  * The bus and the codec that the configuration names, ready to use; closed when the service stops. The embedded bus makes its topics itself. On
  * Kafka, topics and schemas are there because the migration step made them (migrate.ts): services only read. What cannot be reached yet is
  * waited for, and `/readyz` says why. `groups`: consumer groups whose lag this service shows in its metrics.
  */
 export async function openMessaging(
-  service: Pick<
-    ServiceContext<MessagingConfig>,
-    'config' | 'name' | 'logger' | 'metrics' | 'readiness' | 'signal' | 'onStop'
-  >,
+  service: MessagingService,
   database: Database,
   groups: readonly string[] = [],
 ): Promise<Messaging> {
-  const { bus, codec } = usesKafka(service.config) ? await openKafka(service, database) : await openEmbedded(database);
+  const { bus, codec } = usesKafka(service.config)
+    ? await (await import('./open-kafka.ts')).openKafka(service, database)
+    : await openEmbedded(database);
   service.onStop('bus', () => bus.close());
   service.readiness.add('bus', () => bus.check());
   if (groups.length > 0) showLag(service, bus, groups);
@@ -43,30 +44,7 @@ async function openEmbedded(database: Database): Promise<Messaging> {
   return { bus, codec: singleObjectCodec() };
 }
 
-async function openKafka(service: Parameters<typeof openMessaging>[0], database: Database): Promise<Messaging> {
-  const { config, name, logger } = service;
-  const settings = kafkaSettings(config, `trainyard-${name}`);
-  const registry = registrySettings(config);
-  const codec = await untilReachable(service, 'schema registry', () => registryCodec(registry));
-  const bus = await untilReachable(service, 'bus', async () => {
-    const connected = await KafkaBus.connect({
-      ...settings,
-      database,
-      producer: `${name}-${randomUUID()}`,
-      log: (level, message, fields) => logger[level](fields, `kafka: ${message}`),
-    });
-    try {
-      await connected.requireTopics(topicSpecs());
-      return connected;
-    } catch (error) {
-      await connected.close();
-      throw error;
-    }
-  });
-  return { bus, codec };
-}
-
-function showLag(service: Parameters<typeof openMessaging>[0], bus: TransactionalBus, groups: readonly string[]): void {
+function showLag(service: MessagingService, bus: TransactionalBus, groups: readonly string[]): void {
   new Gauge({
     name: 'trainyard_bus_lag_messages',
     help: 'Messages that a consumer group has not processed yet',

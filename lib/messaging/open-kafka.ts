@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto';
+import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import type { Database } from '#lib/postgres/database.ts';
+import { untilReachable } from '#lib/service/until-reachable.ts';
+import { kafkaSettings, registrySettings } from './kafka-settings.ts';
+import type { Messaging, MessagingService } from './open.ts';
+import { registryCodec } from './registry-codec.ts';
+
+/** Waits until the registry has this release's schemas and the cluster its topics. Loaded only with kafka://: its packages take 12 MB. */
+export async function openKafka(service: MessagingService, database: Database): Promise<Messaging> {
+  const { config, name, logger } = service;
+  const settings = kafkaSettings(config, `trainyard-${name}`);
+  const registry = registrySettings(config);
+  const codec = await untilReachable(service, 'schema registry', () => registryCodec(registry));
+  const bus = await untilReachable(service, 'bus', async () => {
+    const connected = await KafkaBus.connect({
+      ...settings,
+      database,
+      producer: `${name}-${randomUUID()}`,
+      log: (level, message, fields) => logger[level](fields, `kafka: ${message}`),
+    });
+    try {
+      await connected.requireTopics(topicSpecs());
+      return connected;
+    } catch (error) {
+      await connected.close();
+      throw error;
+    }
+  });
+  return { bus, codec };
+}
