@@ -108,13 +108,16 @@ async function fetchDistribution(cache: PeerCache, folder: string, version: stri
   await runTool(cache, { command: 'rm', args: [archive], cwd: folder });
 }
 
+/** H2 otherwise writes half a second after the commit: kill -9 right after a registration lost it. */
+const h2Url = (dir: string): string => `jdbc:h2:file:${join(dir, 'schemas')};WRITE_DELAY=0`;
+
 function storageArgs({ generation }: ApicurioInstallation, dir: string, databaseUrl: string | undefined): string[] {
   if (generation === 2) {
     if (databaseUrl !== undefined) throw new Error('schemas in PostgreSQL need Apicurio Registry 3, that is Java 21');
     return [
       '-Dregistry.storage.kind=sql',
       '-Dregistry.storage.db-kind=h2',
-      `-Dregistry.datasource.url=jdbc:h2:file:${join(dir, 'schemas')}`,
+      `-Dregistry.datasource.url=${h2Url(dir)}`,
     ];
   }
   const sql = (kind: string, url: string): string[] => [
@@ -122,7 +125,7 @@ function storageArgs({ generation }: ApicurioInstallation, dir: string, database
     `-Dapicurio.storage.sql.kind=${kind}`,
     `-Dapicurio.datasource.url=${url}`,
   ];
-  if (databaseUrl === undefined) return sql('h2', `jdbc:h2:file:${join(dir, 'schemas')}`);
+  if (databaseUrl === undefined) return sql('h2', h2Url(dir));
   const { hostname, port, pathname, username, password } = new URL(databaseUrl);
   return [
     ...sql('postgresql', `jdbc:postgresql://${hostname}:${port === '' ? '5432' : port}${pathname}`),

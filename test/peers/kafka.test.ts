@@ -72,7 +72,7 @@ describe.skipIf(!kafka.available)('Kafka', () => {
     }).producer({ allowAutoTopicCreation: false });
     await producer.connect();
     await expect(producer.send({ topic: newName(), messages: [{ value: 'x' }] })).rejects.toMatchObject({
-      type: 'UNKNOWN_TOPIC_OR_PARTITION',
+      cause: { type: 'UNKNOWN_TOPIC_OR_PARTITION' },
     });
     await producer.disconnect();
   });
