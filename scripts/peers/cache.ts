@@ -88,7 +88,7 @@ async function waitForLock(cache: PeerCache, entry: CacheEntry): Promise<HomeLoc
       return await lockHome(join(cache.folder, `${entry.name}.lock`));
     } catch (error) {
       if (!(error instanceof TrainyardError && error.code === 'HomeInUse')) throw error;
-      const owner = String(error.details['pid'] ?? 'unknown');
+      const owner = Number(error.details['pid']);
       if (performance.now() > deadline)
         throw new PeerUnavailable(`process ${owner} has been installing ${entry.name} for too long`, { cause: error });
       if (!told) cache.say(`process ${owner} is installing ${entry.name}; waiting for it`);

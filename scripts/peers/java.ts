@@ -31,7 +31,7 @@ export async function findJavas(environment: Environment): Promise<Java[]> {
     ...(path ?? '').split(delimiter).map((folder) => join(folder, 'java')),
   ];
   for (const [folder, program] of INSTALLED)
-    for (const each of (await readdir(folder).catch(() => [])).sort()) candidates.push(join(folder, each, program));
+    for (const each of await foldersIn(folder)) candidates.push(join(folder, each, program));
   const programs = new Set<string>();
   for (const candidate of candidates) if (await isExecutable(candidate)) programs.add(await realpath(candidate));
   const javas = await Promise.all([...programs].map(identify));
@@ -54,6 +54,11 @@ export function parseJavaVersion(text: string): Pick<Java, 'major' | 'version'> 
   const major = Number(first === '1' ? second : first);
   return Number.isInteger(major) ? { major, version } : null;
 }
+
+const foldersIn = async (folder: string): Promise<string[]> => {
+  const names = await readdir(folder).catch((): string[] => []);
+  return names.sort();
+};
 
 async function identify(program: string): Promise<Java | null> {
   try {

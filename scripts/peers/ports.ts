@@ -31,7 +31,7 @@ export async function freePorts(count: number): Promise<number[]> {
 
 async function areFree(ports: readonly number[]): Promise<boolean> {
   const probes = await Promise.allSettled(ports.map(listen));
-  await Promise.all(probes.map((probe) => (probe.status === 'fulfilled' ? close(probe.value) : undefined)));
+  await Promise.all(probes.flatMap((probe) => (probe.status === 'fulfilled' ? [close(probe.value)] : [])));
   return probes.every((probe) => probe.status === 'fulfilled');
 }
 

@@ -57,7 +57,7 @@ export async function openDesk(ladder: Ladder): Promise<Desk> {
       server.close();
       server.closeAllConnections();
       const all = await Promise.allSettled(peers.values());
-      await Promise.all(all.map((each) => (each.status === 'fulfilled' ? each.value.stop() : undefined)));
+      await Promise.all(all.flatMap((each) => (each.status === 'fulfilled' ? [each.value.stop()] : [])));
       await closed;
     },
   };

@@ -28,9 +28,10 @@ export type Starters = { readonly [Name in PeerName]: () => Promise<Started<Peer
 export function ladderOf(environment: Environment, say: (line: string) => void): Ladder {
   const cache = peerCache(environment, say);
   return async (name) => {
-    const found = async (rung: Rung, { address, stop }: Started<PeerAddresses[typeof name]>) => {
-      say(`${name}: ${rung}, ${whereIs(address)}`);
-      return { state: { available: true, rung, ...address }, stop } as FoundPeer<PeerAddresses[typeof name]>;
+    const found = async (rung: Rung, started: Started<PeerAddresses[typeof name]>) => {
+      say(`${name}: ${rung}, ${whereIs(started.address)}`);
+      const state = { available: true, rung, ...started.address };
+      return { state, stop: () => started.stop() } as FoundPeer<PeerAddresses[typeof name]>;
     };
     // 1. Somebody runs it for us. That it does not answer is the suite's failure, not a reason to take another one.
     const address = givenAddress(name, environment);
@@ -100,8 +101,14 @@ async function inTemporaryFolder<Address>(
   const dir = await mkdtemp(join(tmpdir(), 'trainyard-peer-'));
   const remove = (): Promise<void> => rm(dir, { recursive: true, force: true, maxRetries: 5 });
   try {
-    const { address, stop } = await start(dir);
-    return { address, stop: () => stop().finally(remove) };
+    const started = await start(dir);
+    return {
+      address: started.address,
+      stop: async () => {
+        await started.stop();
+        await remove();
+      },
+    };
   } catch (error) {
     await remove();
     throw error;
