@@ -1,3 +1,4 @@
+import { guardKafkajs } from '#lib/bus/kafka/kafkajs-guards.ts';
 import { Kafka, logLevel } from 'kafkajs';
 
 /**
@@ -5,6 +6,7 @@ import { Kafka, logLevel } from 'kafkajs';
  * the controller let it in, so an open port alone says nothing.
  */
 export async function answersAsCluster(address: string, nodes: readonly number[]): Promise<boolean> {
+  guardKafkajs();
   const kafka = new Kafka({
     brokers: [address],
     clientId: 'peers',

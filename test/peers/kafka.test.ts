@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { describe, expect, it } from 'vitest';
+import { guardKafkajs } from '#lib/bus/kafka/kafkajs-guards.ts';
 import { startKafka } from '../../scripts/peers/kafka.ts';
 import { eventually } from '../support/eventually.ts';
 import { addressOf, peer } from '../support/peers/peer.ts';
 
+guardKafkajs();
 const kafka = await peer('kafka');
 
 const clientOf = (brokers: readonly string[]): Kafka =>
