@@ -13,7 +13,10 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{lib,services,cli,scripts}/**/*.test.ts', 'test/{architecture,replay,simulation}/**/*.test.ts'],
+          include: [
+            '{lib,services,cli,scripts}/**/*.test.ts',
+            'test/{architecture,replay,simulation,support}/**/*.test.ts',
+          ],
           exclude: ['**/node_modules/**', ...DATABASE, ...PEERS],
           testTimeout: 60_000,
         },
