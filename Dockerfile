@@ -14,6 +14,8 @@ RUN npm ci --omit=dev --omit=optional \
   && find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 -type d ! -name "$(node -p process.arch)" -exec rm -rf {} +
 COPY lib ./lib
 COPY services ./services
+# `trainyard migrate`, the deploy step.
+COPY cli ./cli
 
 ARG SERVICE
 RUN test -f "services/${SERVICE}/main.ts" \

@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 const HEAVY = ['test/e2e/**/*.test.ts'];
-const PEERS = ['test/peers/**/*.test.ts', 'lib/**/*.peer.test.ts'];
 const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
+/** They need a Kafka, a schema registry, an S3 server or MLflow: test/support/peers. */
+const PEERS = ['test/peers/**/*.test.ts', 'lib/**/*.peer.test.ts'];
 
 export default defineConfig({
   test: {
@@ -12,7 +13,10 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{lib,services,cli,scripts}/**/*.test.ts', 'test/{architecture,replay,simulation}/**/*.test.ts'],
+          include: [
+            '{lib,services,cli,scripts}/**/*.test.ts',
+            'test/{architecture,replay,simulation,support}/**/*.test.ts',
+          ],
           exclude: ['**/node_modules/**', ...DATABASE, ...PEERS],
           testTimeout: 60_000,
         },
@@ -34,9 +38,9 @@ export default defineConfig({
           name: 'peers',
           sequence: { groupOrder: 2 },
           include: PEERS,
-          globalSetup: ['test/support/database-setup.ts'],
+          globalSetup: ['test/support/database-setup.ts', 'test/support/peers/setup.ts'],
           fileParallelism: false,
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },

@@ -1,0 +1,40 @@
+import { messageOf } from '#lib/kernel/errors.ts';
+import { type PeerCache, PeerUnavailable } from './cache.ts';
+import { installKafka } from './kafka-install.ts';
+import { installMlflow } from './mlflow.ts';
+import { installS3Server } from './s3-server.ts';
+import { installSchemaRegistry } from './schema-registry.ts';
+
+export const PEER_NAMES = ['kafka', 'registry', 's3', 'mlflow'] as const;
+export type PeerName = (typeof PEER_NAMES)[number];
+
+export const isPeerName = (text: string): text is PeerName => (PEER_NAMES as readonly string[]).includes(text);
+
+const INSTALL: Readonly<Record<PeerName, (cache: PeerCache) => Promise<unknown>>> = {
+  kafka: installKafka,
+  registry: installSchemaRegistry,
+  s3: installS3Server,
+  mlflow: installMlflow,
+};
+
+/** Makes sure that a peer is in the cache. A second call does nothing. Throws `PeerUnavailable` when this machine cannot have it. */
+export const installPeer = async (name: PeerName, cache: PeerCache): Promise<void> => void (await INSTALL[name](cache));
+
+/**
+ * Installs all of them, the two that Maven fetches one after the other, the rest at the same time: one build is bound by the cores, the others by
+ * the network. Returns the reasons of those that failed, by name.
+ */
+export async function installPeers(names: readonly PeerName[], cache: PeerCache): Promise<Map<PeerName, string>> {
+  const failures = new Map<PeerName, string>();
+  const attempt = async (name: PeerName): Promise<void> => {
+    if (!names.includes(name)) return;
+    try {
+      await installPeer(name, cache);
+    } catch (error) {
+      if (!(error instanceof PeerUnavailable)) throw error;
+      failures.set(name, messageOf(error));
+    }
+  };
+  await Promise.all([attempt('s3'), attempt('mlflow'), attempt('kafka').then(() => attempt('registry'))]);
+  return failures;
+}

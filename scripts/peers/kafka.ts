@@ -1,0 +1,107 @@
+import { cp, mkdir, stat, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { installKafka, type KafkaInstallation, MOST_NODES } from './kafka-install.ts';
+import { type KafkaPorts, serverProperties } from './kafka-properties.ts';
+import { answersAsCluster } from './kafka-readiness.ts';
+import { type LocalProcess, startLocalProcess } from './local-process.ts';
+import { portsFor } from './ports.ts';
+import { defaultCache, type StartOptions } from './start-options.ts';
+
+export interface KafkaOptions extends StartOptions {
+  /** One broker, or three with every topic on all of them; default 1. The same at every start on the folder. */
+  readonly nodes?: 1 | 3;
+}
+
+export interface KafkaNode {
+  readonly id: number;
+  /** Of the Java process; another one after `restart()`. */
+  readonly pid: number;
+  readonly isRunning: boolean;
+  /** `host:port`, the same after `restart()`. */
+  readonly address: string;
+  kill(signal: NodeJS.Signals): void;
+  /** Starts it again on its port and data and returns when it serves clients; of the other nodes nothing is expected. */
+  restart(): Promise<void>;
+}
+
+export interface RunningKafka {
+  /** `host:port` of every node. */
+  readonly brokers: readonly string[];
+  readonly nodes: readonly KafkaNode[];
+  stop(): Promise<void>;
+}
+
+/** The noisiest start measured took 17 s, with three times the load this machine can carry. */
+const READY_WITHIN_MS = 120_000;
+
+/**
+ * Starts Kafka on loopback and returns when all nodes serve clients; installs it first where it is not in the cache. Topics must be created, nothing
+ * is created by naming it. Data stays in the folder. Throws `PeerUnavailable` when this machine cannot run it.
+ */
+export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
+  const installation = await installKafka(options.cache ?? defaultCache());
+  const dir = resolve(options.dir);
+  const count = options.nodes ?? 1;
+  if (count > MOST_NODES) throw new Error(`at most ${MOST_NODES} nodes`);
+  await mkdir(dir, { recursive: true });
+  const numbers = await portsFor(dir, 2 * count);
+  const ports: Record<number, KafkaPorts> = {};
+  for (let node = 1; node <= count; node++)
+    ports[node] = { client: numbers[2 * node - 2] ?? 0, controller: numbers[2 * node - 1] ?? 0 };
+
+  const ids = Object.keys(ports).map(Number);
+  const started = await Promise.allSettled(ids.map((id) => startNode(installation, dir, id, ports)));
+  const nodes = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+  const stop = async (): Promise<void> => void (await Promise.all(nodes.map((node) => node.stop())));
+  const failure = started.find((each) => each.status === 'rejected');
+  if (failure !== undefined) {
+    await stop();
+    throw failure.reason;
+  }
+  return { brokers: nodes.map(({ node }) => node.address), nodes: nodes.map(({ node }) => node), stop };
+}
+
+async function startNode(
+  installation: KafkaInstallation,
+  dir: string,
+  id: number,
+  ports: Readonly<Record<number, KafkaPorts>>,
+): Promise<{ readonly node: KafkaNode; stop(): Promise<void> }> {
+  const folder = join(dir, `node-${id}`);
+  const dataDir = join(folder, 'data');
+  await mkdir(folder, { recursive: true });
+  const isNew = await stat(join(dataDir, 'meta.properties')).then(
+    () => false,
+    () => true,
+  );
+  if (isNew) await cp(installation.formattedData(id), dataDir, { recursive: true });
+  const file = join(folder, 'server.properties');
+  await writeFile(file, serverProperties({ node: id, dataDir, ports }));
+  const address = `127.0.0.1:${ports[id]?.client}`;
+  // The first start waits for the whole cluster, a restart only for the node itself: others may be down on purpose.
+  let expected = Object.keys(ports).map(Number);
+  const process: LocalProcess = await startLocalProcess({
+    name: `Kafka node ${id}`,
+    command: installation.java.program,
+    args: [...installation.javaArgs, 'kafka.Kafka', file],
+    environment: { PATH: '/usr/bin:/bin' },
+    cwd: folder,
+    logFile: join(folder, 'kafka.log'),
+    isReady: () => answersAsCluster(address, expected),
+    readyWithinMs: READY_WITHIN_MS,
+  });
+  expected = [id];
+  const node: KafkaNode = {
+    id,
+    address,
+    get pid() {
+      return process.pid;
+    },
+    get isRunning() {
+      return process.isRunning;
+    },
+    kill: (signal) => process.kill(signal),
+    restart: () => process.restart(),
+  };
+  return { node, stop: () => process.stop() };
+}
