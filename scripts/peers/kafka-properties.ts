@@ -46,6 +46,8 @@ export function serverProperties({ node, dataDir, ports }: KafkaNodeSettings): s
     'share.coordinator.state.topic.num.partitions': 1,
     'share.coordinator.state.topic.replication.factor': copies,
     'share.coordinator.state.topic.min.isr': acknowledging,
+    // Tests of crashed members do not wait for the default of 6 s.
+    'group.min.session.timeout.ms': 500,
     'group.initial.rebalance.delay.ms': 0,
     'broker.session.timeout.ms': sessionMs,
     'broker.heartbeat.interval.ms': heartbeatMs,

@@ -2,11 +2,8 @@ import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { PostgresBus } from '#lib/bus/postgres-bus.ts';
-import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { type Codec, singleObjectCodec } from '#lib/contracts/codec.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
-import { Database } from '#lib/postgres/database.ts';
 import type { Activity } from '#lib/worker/activity.ts';
 import { Worker } from '#lib/worker/worker.ts';
 import { PEERS_CHANNEL } from '../../services/orchestrator/adapters/commit-statement.ts';
@@ -14,6 +11,7 @@ import { PostgresOrchestratorStore } from '../../services/orchestrator/adapters/
 import { Engine } from '../../services/orchestrator/app/engine.ts';
 import type { EngineSettings, Log } from '../../services/orchestrator/app/ports.ts';
 import type { WorkflowRegistry } from '../../services/orchestrator/domain/workflows/registry.ts';
+import { openPlace, type Place, placeText } from './place.ts';
 import { registryWithThreeSteps } from './three-steps.ts';
 
 export const codec = singleObjectCodec();
@@ -26,21 +24,22 @@ const FAST: EngineSettings = {
   maxBatch: 1_000,
 };
 
+/** Short, and long enough for Kafka on two busy cores. */
+const SESSION_TIMEOUT_MS = 2_000;
+
 const quiet: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** One orchestrator on a database: what main.ts builds, with a registry and times of the test's. */
+/** One orchestrator: what main.ts builds, with a registry and times of the test's. */
 export async function startEngine(
-  url: string,
+  place: Place,
   options: { registry?: WorkflowRegistry; settings?: Partial<EngineSettings>; log?: Log; now?: () => number } = {},
 ) {
-  const database = new Database({ url, applicationName: 'orchestrator', indexLookupsOnly: true });
-  const bus = new PostgresBus({ database });
-  await bus.ensureTopics(topicSpecs());
+  const { database, bus, codec, close: leave } = await openPlace(place, 'orchestrator', { indexLookupsOnly: true });
   const owner = `orchestrator-${randomUUID()}`;
   const store = new PostgresOrchestratorStore({ database, owner, bus });
   const engine = new Engine(
     {
-      bus: { subscribe: (subscribe) => store.subscribe({ ...subscribe, sessionTimeoutMs: 2_000 }) },
+      bus: { subscribe: (subscribe) => store.subscribe({ ...subscribe, sessionTimeoutMs: SESSION_TIMEOUT_MS }) },
       store,
       codec,
       registry: options.registry ?? registryWithThreeSteps(),
@@ -57,21 +56,18 @@ export async function startEngine(
   const close = async (): Promise<void> => {
     await peers.close();
     await engine.stop();
-    await bus.close();
-    await database.close();
+    await leave();
   };
-  return { engine, store, bus, close };
+  return { engine, store, bus, codec, close };
 }
 
 /** A CPU or GPU worker with the given activities. */
 export async function startWorker(
-  url: string,
+  place: Place,
   activities: Record<string, Activity['run']>,
   options: { lane?: 'cpu' | 'gpu'; slots?: number; workerId?: string } = {},
 ) {
-  const database = new Database({ url, applicationName: 'worker' });
-  const bus = new PostgresBus({ database });
-  await bus.ensureTopics(topicSpecs());
+  const { bus, codec, claims, close: leave } = await openPlace(place, 'worker');
   const worker = new Worker({
     workerId: options.workerId ?? `worker-${randomUUID().slice(0, 8)}`,
     incarnation: randomUUID(),
@@ -80,7 +76,7 @@ export async function startWorker(
     announceEveryMs: 300,
     bus,
     codec,
-    claims: null,
+    claims,
     activities: Object.fromEntries(Object.entries(activities).map(([name, run]) => [name, { run }])),
     log: quiet,
     onBroken: (error) => {
@@ -90,15 +86,18 @@ export async function startWorker(
   await worker.start();
   const close = async (): Promise<void> => {
     await worker.stop(2_000);
-    await bus.close();
-    await database.close();
+    await leave();
   };
-  return { worker, bus, close };
+  return { worker, bus, codec, close };
 }
 
 /** A fixture process that serves, and how to kill it with SIGKILL. Killed with the test at the latest. */
-export async function startProcess(fixture: string, ...args: string[]): Promise<{ kill: () => Promise<void> }> {
-  const child = fork(join(import.meta.dirname, 'fixtures', fixture), args, {
+export async function startProcess(
+  fixture: string,
+  place: Place,
+  ...args: string[]
+): Promise<{ kill: () => Promise<void> }> {
+  const child = fork(join(import.meta.dirname, 'fixtures', fixture), [placeText(place), ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   await once(child, 'message');
@@ -117,8 +116,9 @@ export const startCommand = (
   jobType = 'three_steps',
   input: unknown = { value: 1 },
   priority = 1,
+  by: Codec = codec,
 ) =>
-  encodeMessage(codec, {
+  encodeMessage(by, {
     topic: 'orchestrator.commands',
     key: workflowId,
     type: 'StartWorkflow',

@@ -1,9 +1,7 @@
-import type { Admin } from 'kafkajs';
+import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { LagRow, TopicPartition } from '../port.ts';
+import type { KafkaAdmin, PartitionEnds } from './kafka-admin.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
-
-/** Offset of a partition without a commit, as the protocol says it. */
-const NONE = -1;
 
 export interface StartOffset extends TopicPartition {
   readonly offset: number;
@@ -11,67 +9,48 @@ export interface StartOffset extends TopicPartition {
   readonly committed: boolean;
 }
 
-/** Committed positions of a group: the committed one, or the end of the partition that the group begins at. */
+/** Committed positions of a group; where it has none, the end of the partition that the group begins at. */
 export async function startOffsets(
-  admin: Admin,
+  admin: KafkaAdmin,
   topics: KafkaTopics,
   group: { readonly groupId: string; readonly from: 'beginning' | 'end' },
   partitions: readonly TopicPartition[],
 ): Promise<StartOffset[]> {
   if (partitions.length === 0) return [];
-  const names = [...new Set(partitions.map((p) => p.topic))];
-  const committed = await committedOffsets(admin, topics.onWire(group.groupId), names.map(topics.onWire));
-  const rows: StartOffset[] = [];
+  const names = [...new Set(partitions.map((p) => topics.onWire(p.topic)))];
+  const committed = await admin.committed(topics.onWire(group.groupId), names);
+  const ends = new Map<string, Map<number, PartitionEnds>>();
+  const starts: StartOffset[] = [];
   for (const { topic, partition } of partitions) {
-    const offset = committed.get(`${topics.onWire(topic)}/${partition}`) ?? NONE;
-    rows.push({ topic, partition, offset, committed: offset !== NONE });
+    const wireTopic = topics.onWire(topic);
+    const offset = committed.get(`${wireTopic}/${partition}`);
+    if (offset !== undefined) {
+      starts.push({ topic, partition, offset, committed: true });
+      continue;
+    }
+    const ofTopic = ends.get(wireTopic) ?? (await admin.ends(wireTopic));
+    ends.set(wireTopic, ofTopic);
+    const end = ofTopic.get(partition);
+    if (end === undefined)
+      throw new TrainyardError('ServiceUnavailable', `Kafka does not know the ends of ${wireTopic}/${partition} yet`);
+    starts.push({ topic, partition, offset: group.from === 'end' ? end.high : end.low, committed: false });
   }
-  const fresh = new Set(rows.filter((row) => !row.committed).map((row) => row.topic));
-  const ends = new Map<string, { low: number; high: number }>();
-  for (const topic of fresh)
-    for (const { partition, low, high } of await admin.fetchTopicOffsets(topics.onWire(topic)))
-      ends.set(`${topic}/${partition}`, { low: Number(low), high: Number(high) });
-  return rows.map((row) => {
-    if (row.committed) return row;
-    const end = ends.get(`${row.topic}/${row.partition}`);
-    return { ...row, offset: (group.from === 'end' ? end?.high : end?.low) ?? 0 };
-  });
-}
-
-/** By `topic/partition` as on the wire; partitions without a commit are left out or `NONE`. */
-async function committedOffsets(
-  admin: Admin,
-  groupId: string,
-  wireTopics: readonly string[] | null,
-): Promise<Map<string, number>> {
-  const answer = await admin.fetchOffsets(wireTopics === null ? { groupId } : { groupId, topics: [...wireTopics] });
-  return new Map(
-    answer.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, offset }): [string, number] => [`${topic}/${partition}`, Number(offset)]),
-    ),
-  );
+  return starts;
 }
 
 /** Committed position and end of every partition that the group has a position in; topics of other platforms are left out. */
-export async function groupLag(admin: Admin, topics: KafkaTopics, groupId: string): Promise<LagRow[]> {
-  const committed = [...(await committedOffsets(admin, topics.onWire(groupId), null))].filter(
-    ([key, offset]) => offset !== NONE && key.startsWith(topics.prefix),
-  );
-  const wireTopics = [...new Set(committed.map(([key]) => key.slice(0, key.lastIndexOf('/'))))];
-  const ends = new Map<string, number>();
-  for (const topic of wireTopics)
-    for (const { partition, high } of await admin.fetchTopicOffsets(topic))
-      ends.set(`${topic}/${partition}`, Number(high));
-  return committed
-    .map(([key, nextOffset]) => {
-      const cut = key.lastIndexOf('/');
-      return {
-        groupId,
-        topic: topics.fromWire(key.slice(0, cut)),
-        partition: Number(key.slice(cut + 1)),
-        nextOffset,
-        endOffset: ends.get(key) ?? nextOffset,
-      };
-    })
-    .sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
+export async function groupLag(admin: KafkaAdmin, topics: KafkaTopics, groupId: string): Promise<LagRow[]> {
+  const committed = await admin.committed(topics.onWire(groupId), null);
+  const rows: LagRow[] = [];
+  const ends = new Map<string, Map<number, PartitionEnds>>();
+  for (const [key, nextOffset] of committed) {
+    if (!key.startsWith(topics.prefix)) continue;
+    const cut = key.lastIndexOf('/');
+    const [wireTopic, partition] = [key.slice(0, cut), Number(key.slice(cut + 1))];
+    const ofTopic = ends.get(wireTopic) ?? (await admin.ends(wireTopic));
+    ends.set(wireTopic, ofTopic);
+    const endOffset = ofTopic.get(partition)?.high ?? nextOffset;
+    rows.push({ groupId, topic: topics.fromWire(wireTopic), partition, nextOffset, endOffset });
+  }
+  return rows.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
 }

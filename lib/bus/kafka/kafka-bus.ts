@@ -1,4 +1,4 @@
-import type { Admin, Kafka, Producer } from 'kafkajs';
+import type { Kafka, Producer } from 'kafkajs';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { Database, Queryable } from '#lib/postgres/database.ts';
 import { OrderedPublisher } from '../ordered-publisher.ts';
@@ -14,6 +14,7 @@ import type {
   TransactionalParts,
 } from '../port.ts';
 import { groupLag } from './group-offsets.ts';
+import { KafkaAdmin } from './kafka-admin.ts';
 import { kafkaClient, type KafkaSettings } from './kafka-client.ts';
 import { attempt } from './kafka-failure.ts';
 import { KafkaSubscription } from './kafka-subscription.ts';
@@ -36,7 +37,7 @@ const CHECK_TIMEOUT_MS = 1_500;
  */
 export class KafkaBus implements TransactionalBus {
   readonly #kafka: Kafka;
-  readonly #admin: Admin;
+  readonly #admin: KafkaAdmin;
   readonly #topics: KafkaTopics;
   readonly #writer: KafkaWriter;
   readonly #publisher: OrderedPublisher;
@@ -44,7 +45,7 @@ export class KafkaBus implements TransactionalBus {
   readonly #subscriptions = new Set<KafkaSubscription>();
   readonly #log: NonNullable<KafkaSettings['log']>;
 
-  private constructor(options: KafkaBusOptions, kafka: Kafka, admin: Admin) {
+  private constructor(options: KafkaBusOptions, kafka: Kafka, admin: KafkaAdmin) {
     this.#kafka = kafka;
     this.#admin = admin;
     this.#log = options.log ?? (() => undefined);
@@ -68,7 +69,7 @@ export class KafkaBus implements TransactionalBus {
   /** Connects. Throws `ValidationFailed` for settings that cannot be meant and `ServiceUnavailable` when no broker answers. */
   static async connect(options: KafkaBusOptions): Promise<KafkaBus> {
     const kafka = kafkaClient(options);
-    const admin = kafka.admin();
+    const admin = new KafkaAdmin(kafka.admin());
     await attempt(() => admin.connect());
     return new KafkaBus(options, kafka, admin);
   }
@@ -140,7 +141,7 @@ export class KafkaBus implements TransactionalBus {
       const error = Object.assign(new Error(`no answer within ${CHECK_TIMEOUT_MS} ms`), { name: 'KafkaJSTimeout' });
       setTimeout(() => reject(error), CHECK_TIMEOUT_MS).unref();
     });
-    await attempt(() => Promise.race([this.#admin.describeCluster(), late]));
+    await attempt(() => Promise.race([this.#admin.ping(), late]));
   }
 
   /** Leaves all groups, publishes what was committed or asked for, and disconnects. */
@@ -149,6 +150,6 @@ export class KafkaBus implements TransactionalBus {
     await this.#outbox.close();
     await this.#publisher.settled();
     await this.#writer.close();
-    await this.#admin.disconnect().catch(() => undefined);
+    await this.#admin.close();
   }
 }

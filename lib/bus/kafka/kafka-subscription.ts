@@ -1,4 +1,4 @@
-import type { Admin, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 import { invariant } from '#lib/kernel/errors.ts';
 import { isUnavailable } from '../bus-failure.ts';
 import {
@@ -12,6 +12,7 @@ import {
 import { Signal } from '../signal.ts';
 import { type ConsumerParts, GroupConsumer } from './group-consumer.ts';
 import { type StartOffset, startOffsets } from './group-offsets.ts';
+import type { KafkaAdmin } from './kafka-admin.ts';
 import { asKafkaFailure, attempt, isStaleMember } from './kafka-failure.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
 import { PositionCommitter } from './position-committer.ts';
@@ -31,7 +32,7 @@ interface Assignment {
 }
 
 export interface SubscriptionParts extends Pick<ConsumerParts, 'kafka' | 'topics' | 'options' | 'log'> {
-  readonly admin: Admin;
+  readonly admin: KafkaAdmin;
   readonly onClosed: (self: KafkaSubscription) => void;
 }
 
@@ -41,7 +42,7 @@ export interface SubscriptionParts extends Pick<ConsumerParts, 'kafka' | 'topics
  * committed offsets by an explicit seek, and a batch that would leave a gap is not taken.
  */
 export class KafkaSubscription implements Subscription {
-  readonly #admin: Admin;
+  readonly #admin: KafkaAdmin;
   readonly #topics: KafkaTopics;
   readonly #options: SubscribeOptions;
   readonly #consumer: GroupConsumer;

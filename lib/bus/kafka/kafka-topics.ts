@@ -1,7 +1,7 @@
-import type { Admin, ITopicConfig } from 'kafkajs';
+import type { ITopicConfig } from 'kafkajs';
 import { invariant, TrainyardError } from '#lib/kernel/errors.ts';
 import type { TopicSpec } from '../port.ts';
-import { isUnknownTopic } from './kafka-failure.ts';
+import type { KafkaAdmin } from './kafka-admin.ts';
 
 /** A batch holds one message of the largest size with room to spare. */
 const MAX_BATCH_BYTES = 2 * 1_048_576;
@@ -19,11 +19,11 @@ export interface TopicPolicy {
 
 /** Topics of the platform on a cluster: their names there, and their partition counts. */
 export class KafkaTopics {
-  readonly #admin: Admin;
+  readonly #admin: KafkaAdmin;
   readonly #policy: TopicPolicy;
   readonly #partitions = new Map<string, number>();
 
-  constructor(admin: Admin, policy: TopicPolicy) {
+  constructor(admin: KafkaAdmin, policy: TopicPolicy) {
     this.#admin = admin;
     this.#policy = policy;
   }
@@ -41,7 +41,7 @@ export class KafkaTopics {
   async ensure(specs: readonly TopicSpec[]): Promise<void> {
     const known = await this.#read(specs.map((spec) => spec.topic));
     const missing = specs.filter((spec) => !known.has(spec.topic));
-    if (missing.length > 0) await this.#admin.createTopics({ topics: missing.map((spec) => this.#config(spec)) });
+    if (missing.length > 0) await this.#admin.createTopics(missing.map((spec) => this.#config(spec)));
     // Another process may have been faster, and the new ones are not known everywhere at once.
     for (let tries = 0; ; tries++) {
       const now = await this.#read(specs.map((spec) => spec.topic));
@@ -81,20 +81,14 @@ export class KafkaTopics {
     return partitions;
   };
 
-  /** Partition counts of those that exist. One name at a time: kafkajs fails a whole request for one unknown name. */
+  /** Partition counts of those that exist. */
   async #read(topics: readonly string[]): Promise<Map<string, number>> {
-    const found = await Promise.all(
-      topics.map(async (topic) => {
-        try {
-          const { topics: answer } = await this.#admin.fetchTopicMetadata({ topics: [this.onWire(topic)] });
-          return { topic, partitions: answer[0]?.partitions.length ?? 0 };
-        } catch (error) {
-          if (isUnknownTopic(error)) return { topic, partitions: 0 };
-          throw error;
-        }
-      }),
-    );
-    return new Map(found.filter(({ partitions }) => partitions > 0).map((t) => [t.topic, t.partitions]));
+    const found = new Map<string, number>();
+    for (const topic of topics) {
+      const partitions = await this.#admin.partitionCount(this.onWire(topic));
+      if (partitions !== null) found.set(topic, partitions);
+    }
+    return found;
   }
 
   #compare(specs: readonly TopicSpec[], actual: ReadonlyMap<string, number>): void {
