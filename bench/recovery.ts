@@ -44,7 +44,7 @@ export const recovery: Benchmark = {
     withDatabase({ title: 'recovery', statements: options.flag('statements') }, async (bench) => {
       const [workflows, events] = [options.number('workflows'), options.number('events')];
       const profile = options.flag('profile');
-      const worker = await BenchWorker.start(bench.bus, workflows * 4);
+      const worker = await BenchWorker.start(bench, workflows * 4);
       let process = await startOrchestrator(bench, null, profile);
       print(`\nwriting ${workflows} logs of ${events} events through the engine`);
       let commands = await writeLogs(bench, worker, { workflows, events });

@@ -38,7 +38,7 @@ export const timers: Benchmark = {
       await bench.database.query('analyze timers');
       const orchestrator = await startProgram(
         ORCHESTRATOR,
-        { url: bench.url, maxBatch: 300 },
+        { place: bench.place, maxBatch: 300 },
         { semiSpaceMb: options.number('semi-space'), profile: options.flag('profile') },
       );
       print(

@@ -1,41 +1,47 @@
 import { randomUUID } from 'node:crypto';
-import type { PostgresBus } from '#lib/bus/postgres-bus.ts';
-import type { PostgresSubscription } from '#lib/bus/postgres-subscription.ts';
-import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { Bus, OutgoingMessage, Subscription } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
 import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { ExecuteActivity, MessageTypes } from '#lib/contracts/generated/messages.ts';
 import type { MessageType } from '#lib/contracts/topics.ts';
-import { codec } from '../../test/support/engine-harness.ts';
 
 const WORKER_ID = 'bench-worker';
 const ANNOUNCE_EVERY_MS = 5_000;
 const LANES = ['cpu', 'gpu'] as const;
 
+interface Where {
+  readonly bus: Bus;
+  readonly codec: Codec;
+}
+
 /** The benchmark's process as the worker of both lanes: it takes commands from the bus and answers what the benchmark wants, when it wants. */
 export class BenchWorker {
-  readonly #bus: PostgresBus;
+  readonly #bus: Bus;
+  readonly #codec: Codec;
   readonly #slots: number;
-  readonly #subscription: PostgresSubscription;
+  readonly #subscription: Subscription;
   readonly #incarnation = randomUUID();
   readonly #timer: NodeJS.Timeout;
 
-  private constructor(bus: PostgresBus, slots: number, subscription: PostgresSubscription) {
+  private constructor({ bus, codec }: Where, slots: number, subscription: Subscription) {
     this.#bus = bus;
+    this.#codec = codec;
     this.#slots = slots;
     this.#subscription = subscription;
     this.#timer = setInterval(() => void this.#announce(), ANNOUNCE_EVERY_MS);
   }
 
   /** Joins both lanes and announces its slots. */
-  static async start(bus: PostgresBus, slots: number): Promise<BenchWorker> {
-    const subscription = await bus.subscribe({
+  static async start(where: Where, slots: number): Promise<BenchWorker> {
+    const subscription = await where.bus.subscribe({
       groupId: 'bench-workers',
       topics: LANES.map((lane) => `lanes.${lane}`),
       from: 'end',
       sessionTimeoutMs: 60_000,
     });
-    await subscription.poll({ maxMessages: 1, maxWaitMs: 1 });
-    const worker = new BenchWorker(bus, slots, subscription);
+    // Partitions come with a poll; on Kafka not with the first.
+    while (subscription.assignment().length === 0) await subscription.poll({ maxMessages: 1, maxWaitMs: 100 });
+    const worker = new BenchWorker(where, slots, subscription);
     await worker.#announce();
     return worker;
   }
@@ -49,7 +55,7 @@ export class BenchWorker {
       // Not awaited before the answer: the time of arrival is what counts here.
       void this.#subscription.commit([...next.values()]);
       return messages.flatMap((received) => {
-        const decoded = decodeMessage(codec, received);
+        const decoded = decodeMessage(this.#codec, received);
         return decoded.ok && decoded.message.type === 'ExecuteActivity' ? [decoded.message.payload] : [];
       });
     }
@@ -96,7 +102,7 @@ export class BenchWorker {
       LANES.map((lane) => {
         const workerId = `${WORKER_ID}-${lane}`;
         const partitions = assignment.filter(({ topic }) => topic === `lanes.${lane}`).map((p) => p.partition);
-        return encodeMessage(codec, {
+        return encodeMessage(this.#codec, {
           topic: 'workers.events',
           key: workerId,
           type: 'WorkerHeartbeat',
@@ -117,7 +123,7 @@ export class BenchWorker {
 
   #message<T extends MessageType>(type: T, key: string, id: string, payload: MessageTypes[T]): OutgoingMessage {
     const envelope = { id, source: '/bench', timeMs: Date.now() };
-    return encodeMessage(codec, { topic: 'activities.events', key, type, payload, envelope });
+    return encodeMessage(this.#codec, { topic: 'activities.events', key, type, payload, envelope });
   }
 }
 

@@ -1,9 +1,8 @@
 // The client of the engine benchmark: keeps `inFlight` workflows open until `total` have ended, then answers with what it saw.
 import { randomUUID } from 'node:crypto';
-import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import { decodeMessage } from '#lib/contracts/envelope.ts';
-import { Database } from '#lib/postgres/database.ts';
-import { codec, startCommand } from '../../test/support/engine-harness.ts';
+import { startCommand } from '../../test/support/engine-harness.ts';
+import { openPlace, type Place } from '../../test/support/place.ts';
 import { programArgument, serve } from '../support/processes.ts';
 import { quantile } from '../support/report.ts';
 
@@ -20,23 +19,16 @@ export interface ClientAnswer {
   readonly p99Ms: number;
 }
 
-const { url } = programArgument<{ url: string }>();
-const database = new Database({ url, applicationName: 'client' });
-const bus = new PostgresBus({ database });
+const { place } = programArgument<{ place: Place }>();
+const { bus, codec, close } = await openPlace(place, 'client');
 const subscription = await bus.subscribe({
   groupId: `client-${randomUUID()}`,
   topics: ['jobs.events'],
   from: 'end',
   sessionTimeoutMs: 6_000,
 });
-await subscription.poll({ maxMessages: 1, maxWaitMs: 200 });
-serve(
-  async () => {
-    await bus.close();
-    await database.close();
-  },
-  (request) => runWorkflows(request as ClientRequest),
-);
+while (subscription.assignment().length === 0) await subscription.poll({ maxMessages: 1, maxWaitMs: 200 });
+serve(close, (request) => runWorkflows(request as ClientRequest));
 
 async function runWorkflows({ total, inFlight }: ClientRequest): Promise<ClientAnswer> {
   const run = randomUUID().slice(0, 8);
@@ -47,7 +39,7 @@ async function runWorkflows({ total, inFlight }: ClientRequest): Promise<ClientA
     const ids = Array.from({ length: Math.min(n, total - submitted) }, () => `wf-${run}-${submitted++}`);
     const now = performance.now();
     for (const id of ids) startedAt.set(`job-${id}`, now);
-    if (ids.length > 0) await bus.publish(ids.map((id) => startCommand(id)));
+    if (ids.length > 0) await bus.publish(ids.map((id) => startCommand(id, 'three_steps', { value: 1 }, 1, codec)));
   };
   const begin = performance.now();
   let publishing = submit(inFlight);

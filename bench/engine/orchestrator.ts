@@ -1,10 +1,11 @@
 // The orchestrator of the engine benchmarks, in a process of its own: what main.ts builds, with the benchmarks' workflows.
 import { startEngine } from '../../test/support/engine-harness.ts';
+import type { Place } from '../../test/support/place.ts';
 import { programArgument, serve } from '../support/processes.ts';
 import { benchRegistry } from './bench-workflows.ts';
 
-const { url, maxBatch } = programArgument<{ url: string; maxBatch: number }>();
-const { close } = await startEngine(url, {
+const { place, maxBatch } = programArgument<{ place: Place; maxBatch: number }>();
+const { close } = await startEngine(place, {
   registry: benchRegistry(),
   settings: {
     leases: { heartbeatTimeoutMs: 300_000, acceptTimeoutMs: 60_000, stallFactor: 20, stallFloorMs: 900_000 },

@@ -1,11 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PostgresBus } from '#lib/bus/postgres-bus.ts';
-import { topicSpecs } from '#lib/contracts/topics.ts';
+import type { TransactionalBus } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { startEmbeddedPostgres } from '#lib/postgres/embedded-server.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
+import { startKafka } from '../../scripts/peers/kafka.ts';
+import { startSchemaRegistry } from '../../scripts/peers/schema-registry.ts';
+import { openPlace, type Place, prepareKafkaPlace } from '../../test/support/place.ts';
 import { machineKind, requireLinux } from './machine.ts';
 import { print, printTable } from './report.ts';
 
@@ -14,7 +17,12 @@ export interface BenchDatabase {
   /** Of the postmaster. */
   readonly pid: number;
   readonly database: Database;
-  readonly bus: PostgresBus;
+  /** For programs of the benchmark: the database alone, or with Kafka. */
+  readonly place: Place;
+  readonly bus: TransactionalBus;
+  readonly codec: Codec;
+  /** Servers besides PostgreSQL: process id by name. */
+  readonly servers: Readonly<Record<string, number>>;
 }
 
 export interface BenchDatabaseOptions {
@@ -22,7 +30,15 @@ export interface BenchDatabaseOptions {
   readonly title: string;
   /** Print what pg_stat_statements saw at the end, statements inside functions included. */
   readonly statements?: boolean;
+  /** `kafka`: a broker and a schema registry of its own beside the database. */
+  readonly bus?: string;
 }
+
+/** Of a benchmark that runs on either bus. */
+export const BUS_OPTION = {
+  standard: 'postgres',
+  summary: 'postgres (embedded) or kafka (a real broker on this machine)',
+};
 
 /** Room for the largest run: no checkpoint is forced by the log's size while something is measured. */
 const SETTINGS = { shared_buffers: '512MB', max_wal_size: '8GB' };
@@ -41,23 +57,42 @@ export async function withDatabase(
     settings: { ...SETTINGS, ...(options.statements === true ? STATEMENTS : {}) },
   });
   const database = new Database({ url: server.url, applicationName: 'bench' });
-  const bus = new PostgresBus({ database, retentionIntervalMs: 0 });
+  const peers = options.bus === 'kafka' ? await startPeers(folder) : null;
   try {
     await migrate(database);
-    await bus.ensureTopics(topicSpecs());
+    const place = peers === null ? server.url : { databaseUrl: server.url, ...peers.addresses };
+    if (typeof place !== 'string') await prepareKafkaPlace(place);
+    const { bus, codec, close } = await openPlace(place, 'bench');
     if (options.statements === true) await database.query('create extension if not exists pg_stat_statements');
     const { rows } = await database.query<{ version: string }>('select current_setting($1) as version', [
       'server_version',
     ]);
-    print(`${options.title}\n${machineKind()}, PostgreSQL ${rows[0]?.version ?? ''} (fsync and synchronous_commit on)`);
-    await work({ url: server.url, pid: server.pid, database, bus });
+    const kind = peers === null ? 'embedded bus' : 'Kafka 4.4, one broker';
+    print(
+      `${options.title}, ${kind}\n${machineKind()}, PostgreSQL ${rows[0]?.version ?? ''} (fsync and synchronous_commit on)`,
+    );
+    const servers = peers?.servers ?? {};
+    await work({ url: server.url, pid: server.pid, database, place, bus, codec, servers });
     if (options.statements === true) await printStatements(database);
+    await close();
   } finally {
-    await bus.close();
+    await peers?.stop();
     await database.close();
     await server.stop();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function startPeers(folder: string) {
+  const [kafka, registry] = await Promise.all([
+    startKafka({ dir: join(folder, 'kafka') }),
+    startSchemaRegistry({ dir: join(folder, 'registry') }),
+  ]);
+  return {
+    addresses: { busUrl: `kafka://${kafka.brokers.join(',')}`, registryUrl: registry.url, prefix: '' },
+    servers: { kafka: kafka.nodes[0]?.pid ?? 0 },
+    stop: async () => void (await Promise.all([kafka.stop(), registry.stop()])),
+  };
 }
 
 async function printStatements(database: Database): Promise<void> {
