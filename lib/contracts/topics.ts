@@ -22,6 +22,13 @@ export const WORKFLOW_PARTITIONS = 8;
 
 /** Every topic, in one place. */
 export const TOPICS = {
+  'jobs.requests': {
+    partitions: 8,
+    retentionMs: 7 * DAY_MS,
+    compatibility: 'BACKWARD_TRANSITIVE',
+    messages: ['JobRequested'],
+    doc: 'Key: project id. Other systems to the gateway; public (docs/asyncapi.yaml).',
+  },
   'orchestrator.commands': {
     partitions: WORKFLOW_PARTITIONS,
     retentionMs: 7 * DAY_MS,
@@ -76,7 +83,7 @@ export const TOPICS = {
     partitions: 8,
     retentionMs: 7 * DAY_MS,
     compatibility: 'FULL_TRANSITIVE',
-    messages: ['JobAccepted', 'JobStatusChanged', 'JobFinished'],
+    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished'],
     doc: 'Key: project id. For anyone.',
   },
   'production.observations': {

@@ -219,6 +219,10 @@ export interface JobAccepted {
   jobType: string;
   /** Root workflow. */
   workflowId: string;
+  /** Header ce_id of the JobRequested that is answered; null: asked for by REST. */
+  requestId: string | null;
+  /** Of the job. */
+  idempotencyKey: string | null;
 }
 
 /** A job reached a final status. */
@@ -233,6 +237,48 @@ export interface JobFinished {
   resultJson: string | null;
   /** Problem as JSON. */
   errorJson: string | null;
+}
+
+/** A member of the request and what is wrong with it. */
+export interface RejectedField {
+  /** JSON pointer into the body that POST /v1/jobs would have had, e.g. /spec/hyperparameters/maxSteps. */
+  pointer: string;
+  /** What is wrong there. */
+  message: string;
+}
+
+/** A JobRequested was refused; nothing was stored. A corrected request may use the same idempotency key. */
+export interface JobRejected {
+  /** Header ce_id of the request. */
+  requestId: string;
+  /** As the request named it; the message key. */
+  project: string;
+  /** As the request named it. */
+  idempotencyKey: string;
+  /** Stable error code (docs/errors.md), the same as REST answers with. */
+  code: string;
+  /** For people. */
+  message: string;
+  /** Every broken rule; empty when the refusal is not about a member. */
+  fields: RejectedField[];
+}
+
+/** Public contract: another system asks for a job. The same as POST /v1/jobs, with the same checks; header `authorization: Bearer <API key>` says who asks. Answered on jobs.events by JobAccepted or JobRejected. */
+export interface JobRequested {
+  /** Project id; the message key. */
+  project: string;
+  /** Chosen by the producer: the same key with the same content is the same job, by REST too. */
+  idempotencyKey: string;
+  /** fine_tune, hpo, retrain, rlhf or eval_only. */
+  jobType: string;
+  /** low, normal, high or urgent; null: normal. */
+  priority: string | null;
+  /** The member `spec` of POST /v1/jobs, as JSON text; its schema belongs to the type (openapi.json). */
+  specJson: string;
+  /** Names and values of the producer's own, to find jobs by. */
+  labels: Record<string, string>;
+  /** For people. */
+  description: string;
 }
 
 /** The status of a job changed. */
@@ -344,6 +390,8 @@ export interface MessageTypes {
   ExecuteActivity: ExecuteActivity;
   JobAccepted: JobAccepted;
   JobFinished: JobFinished;
+  JobRejected: JobRejected;
+  JobRequested: JobRequested;
   JobStatusChanged: JobStatusChanged;
   ObservationRecorded: ObservationRecorded;
   StartWorkflow: StartWorkflow;
@@ -363,8 +411,10 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   CheckpointSaved: "{\"type\":\"record\",\"name\":\"CheckpointSaved\",\"namespace\":\"trainyard.v1\",\"doc\":\"A checkpoint is complete in the object store: its manifest is written.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Step it was taken at.\"},{\"name\":\"manifestKey\",\"type\":\"string\",\"doc\":\"Key of its manifest.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the manifest.\"}]}",
   DeadLetter: "{\"type\":\"record\",\"name\":\"DeadLetter\",\"namespace\":\"trainyard.v1\",\"doc\":\"A message that could not be processed, with its raw bytes.\",\"fields\":[{\"name\":\"topic\",\"type\":\"string\",\"doc\":\"Where it came from.\"},{\"name\":\"partition\",\"type\":\"int\",\"doc\":\"Its partition.\"},{\"name\":\"offset\",\"type\":\"long\",\"doc\":\"Its offset.\"},{\"name\":\"key\",\"type\":[\"null\",\"string\"],\"doc\":\"Its key.\",\"default\":null},{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Its headers.\"},{\"name\":\"value\",\"type\":\"bytes\",\"doc\":\"Its raw bytes.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"A code of the error catalogue.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"What was wrong.\"},{\"name\":\"consumer\",\"type\":\"string\",\"doc\":\"Who could not read it.\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",
   ExecuteActivity: "{\"type\":\"record\",\"name\":\"ExecuteActivity\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command to a lane: run one attempt of an activity.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"For paths and logs.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"For paths and logs.\"},{\"name\":\"activity\",\"type\":\"string\",\"doc\":\"Name of the activity, e.g. `run_training`.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"The worker whose slot was taken. Another one that receives it may run it if it has a slot.\"},{\"name\":\"inputJson\",\"type\":\"string\",\"doc\":\"Input of the activity as JSON.\"},{\"name\":\"heartbeatEveryMs\",\"type\":\"int\",\"doc\":\"How often the worker reports progress.\"},{\"name\":\"deadlineAtMs\",\"type\":\"long\",\"doc\":\"Start-to-close deadline of this attempt, epoch milliseconds.\"},{\"name\":\"resumeJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Newest valid checkpoint known to the log, as JSON; null on a first attempt.\",\"default\":null}]}",
-  JobAccepted: "{\"type\":\"record\",\"name\":\"JobAccepted\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job was accepted.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"Type.\"},{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Root workflow.\"}]}",
+  JobAccepted: "{\"type\":\"record\",\"name\":\"JobAccepted\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job was accepted.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"Type.\"},{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Root workflow.\"},{\"name\":\"requestId\",\"type\":[\"null\",\"string\"],\"doc\":\"Header ce_id of the JobRequested that is answered; null: asked for by REST.\",\"default\":null},{\"name\":\"idempotencyKey\",\"type\":[\"null\",\"string\"],\"doc\":\"Of the job.\",\"default\":null}]}",
   JobFinished: "{\"type\":\"record\",\"name\":\"JobFinished\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job reached a final status.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"Final status.\"},{\"name\":\"resultJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Result as JSON.\",\"default\":null},{\"name\":\"errorJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Problem as JSON.\",\"default\":null}]}",
+  JobRejected: "{\"type\":\"record\",\"name\":\"JobRejected\",\"namespace\":\"trainyard.v1\",\"doc\":\"A JobRequested was refused; nothing was stored. A corrected request may use the same idempotency key.\",\"fields\":[{\"name\":\"requestId\",\"type\":\"string\",\"doc\":\"Header ce_id of the request.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"As the request named it; the message key.\"},{\"name\":\"idempotencyKey\",\"type\":\"string\",\"doc\":\"As the request named it.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"Stable error code (docs/errors.md), the same as REST answers with.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"},{\"name\":\"fields\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"RejectedField\",\"doc\":\"A member of the request and what is wrong with it.\",\"fields\":[{\"name\":\"pointer\",\"type\":\"string\",\"doc\":\"JSON pointer into the body that POST /v1/jobs would have had, e.g. /spec/hyperparameters/maxSteps.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"What is wrong there.\"}]}},\"doc\":\"Every broken rule; empty when the refusal is not about a member.\",\"default\":[]}]}",
+  JobRequested: "{\"type\":\"record\",\"name\":\"JobRequested\",\"namespace\":\"trainyard.v1\",\"doc\":\"Public contract: another system asks for a job. The same as POST /v1/jobs, with the same checks; header `authorization: Bearer <API key>` says who asks. Answered on jobs.events by JobAccepted or JobRejected.\",\"fields\":[{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id; the message key.\"},{\"name\":\"idempotencyKey\",\"type\":\"string\",\"doc\":\"Chosen by the producer: the same key with the same content is the same job, by REST too.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":[\"null\",\"string\"],\"doc\":\"low, normal, high or urgent; null: normal.\",\"default\":null},{\"name\":\"specJson\",\"type\":\"string\",\"doc\":\"The member `spec` of POST /v1/jobs, as JSON text; its schema belongs to the type (openapi.json).\"},{\"name\":\"labels\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Names and values of the producer's own, to find jobs by.\",\"default\":{}},{\"name\":\"description\",\"type\":\"string\",\"doc\":\"For people.\",\"default\":\"\"}]}",
   JobStatusChanged: "{\"type\":\"record\",\"name\":\"JobStatusChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"The status of a job changed.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"New status.\"},{\"name\":\"step\",\"type\":[\"null\",\"string\"],\"doc\":\"Current step of the flow.\",\"default\":null}]}",
   ObservationRecorded: "{\"type\":\"record\",\"name\":\"ObservationRecorded\",\"namespace\":\"trainyard.v1\",\"doc\":\"One prediction of a model in production.\",\"fields\":[{\"name\":\"observationId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key.\"},{\"name\":\"modelVersion\",\"type\":\"int\",\"doc\":\"Version that answered.\"},{\"name\":\"observedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"featuresJson\",\"type\":\"string\",\"doc\":\"Input features as JSON.\"},{\"name\":\"prediction\",\"type\":\"string\",\"doc\":\"What it answered.\"},{\"name\":\"score\",\"type\":[\"null\",\"double\"],\"doc\":\"Quality or confidence score, if known.\",\"default\":null},{\"name\":\"label\",\"type\":[\"null\",\"string\"],\"doc\":\"Truth, if known already.\",\"default\":null}]}",
   StartWorkflow: "{\"type\":\"record\",\"name\":\"StartWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"`wf-<type>-<project>.<idempotencyKey>`; the message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"The job this workflow is the root of.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":\"int\",\"doc\":\"0 low, 1 normal, 2 high, 3 urgent.\"},{\"name\":\"submittedAtMs\",\"type\":\"long\",\"doc\":\"When the job was accepted, epoch milliseconds: the order within a priority.\"},{\"name\":\"inputJson\",\"type\":\"string\",\"doc\":\"Input of the machine as JSON: the spec with every reference resolved.\"}]}",
@@ -374,4 +424,5 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
 
 /** Avro schemas of former releases that differ from the ones above, as JSON texts: writers of messages that may still come. */
 export const FORMER_SCHEMAS: readonly string[] = [
+  "{\"type\":\"record\",\"name\":\"JobAccepted\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job was accepted.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"Type.\"},{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Root workflow.\"}]}",
 ];

@@ -1,8 +1,7 @@
-import type { OutgoingMessage } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
-import type { Database, Queryable } from '#lib/postgres/database.ts';
+import type { Database } from '#lib/postgres/database.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
@@ -13,13 +12,13 @@ import { EventTail } from './http/event-tail.ts';
 import { httpMetrics } from './http/http-metrics.ts';
 import { PostgresDatasetStore } from './postgres/dataset-store.ts';
 import { tailEvents } from './postgres/event-queries.ts';
-import { PostgresJobStore } from './postgres/job-store.ts';
+import { PostgresJobStore, type TransactionalPublisher } from './postgres/job-store.ts';
 import { PostgresKeyStore } from './postgres/key-store.ts';
 
 /** Puts the gateway together over what `main.ts` (or a test) has opened. Opens nothing itself. */
 export function assembleGateway(parts: {
   readonly database: Database;
-  readonly bus: { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
+  readonly bus: TransactionalPublisher;
   readonly codec: Codec;
   readonly registry: ModelRegistry;
   readonly objects: ObjectStore;

@@ -74,8 +74,19 @@ export interface JobStore {
     readonly dataset: string;
     readonly version: number | null;
   }): Promise<SubmissionSnapshot | null>;
+  /** The same for many, in their order. */
+  snapshots(queries: readonly Parameters<JobStore['snapshot']>[0][]): Promise<readonly (SubmissionSnapshot | null)[]>;
   /** Job, reservation, ledger row and messages, in one transaction: all or nothing. */
   insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted>;
+  /**
+   * The same for many in one transaction; returns the ids of those that were stored. Left out: what somebody else was faster with, and all of a project
+   * whose budget is not enough for all of them.
+   */
+  insertAll(
+    jobs: readonly { readonly job: JobRow; readonly messages: readonly OutgoingMessage[] }[],
+  ): Promise<ReadonlySet<string>>;
+  /** Durable when it resolves; for answers that belong to no job. */
+  publish(messages: readonly OutgoingMessage[]): Promise<void>;
   /** `project` null = in any. Deleted jobs are not found. */
   find(id: string, project: string | null): Promise<JobRow | null>;
   /** Publishes if the job is not final at that moment; the answer is the job as it was then. */

@@ -6,7 +6,7 @@ import { canonicalJson, type Json } from '#lib/kernel/canonical-json.ts';
 import { assertNever, invariant, TrainyardError } from '#lib/kernel/errors.ts';
 import { type Budget, budgetRefusal, gpuSecondsFree } from '../domain/budget.ts';
 import { estimateFineTuneGpuSeconds } from '../domain/estimate.ts';
-import { architectureOf, checkFineTune, type FineTuneFindings } from '../domain/fine-tune-rules.ts';
+import { architectureOf, type BaseFinding, checkFineTune, type FineTuneFindings } from '../domain/fine-tune-rules.ts';
 import { parseSubmission, type Submission } from '../domain/submission.ts';
 import { sortableId } from './ids.ts';
 import type { Gateway, JobRow, SubmissionSnapshot } from './ports.ts';
@@ -25,75 +25,124 @@ export type SubmitResult =
       readonly gpuSecondsFree: number;
     };
 
+/** What somebody asks for, whichever door it comes through. */
+export interface SubmitRequest {
+  readonly project: string;
+  readonly body: unknown;
+  readonly headerKey?: string | undefined;
+  /** Checks the same and stores nothing. */
+  readonly dryRun?: boolean;
+  /** Message id of a `JobRequested`; absent for REST. */
+  readonly requestId?: string;
+}
+
 /**
  * Takes a job in: exactly once per project and idempotency key, however often and however parallel it is asked for.
  *
  * Throws `ValidationFailed` with a pointer per broken rule, `JobTypeUnavailable`, `NotFound` (project), `IdempotencyConflict`,
  * `BudgetExhausted` with the numbers. A dry run checks the same and stores nothing.
  */
-export async function submitJob(
-  gateway: Gateway,
-  request: {
-    readonly project: string;
-    readonly body: unknown;
-    readonly headerKey: string | undefined;
-    readonly dryRun: boolean;
-  },
-): Promise<SubmitResult> {
-  const { project, dryRun } = request;
-  // 1. The schema, with defaults.
-  const parsed = parseSubmission(request.body, request.headerKey, dryRun);
+export async function submitJob(gateway: Gateway, request: SubmitRequest): Promise<SubmitResult> {
+  const submission = parse(request);
+  const { project } = request;
+  const snapshot = await gateway.jobs.snapshot(snapshotQuery(project, submission));
+  const base = (): Promise<BaseFinding> => findBase(gateway.registry, project, submission.spec.base);
+  const plan = await planJob(gateway, request, { submission, snapshot, base });
+  switch (plan.kind) {
+    case 'existing':
+      return existing(gateway, plan.found, plan.requestDigest);
+    case 'dryRun':
+      return plan;
+    case 'new':
+      return insert(gateway, plan);
+    default:
+      return assertNever(plan);
+  }
+}
+
+/** The body against the schemas, with defaults. Throws `ValidationFailed` or `JobTypeUnavailable`. */
+export function parse({ body, headerKey, dryRun = false }: SubmitRequest): Submission {
+  const parsed = parseSubmission(body, headerKey, dryRun);
   if (!parsed.ok) throw new TrainyardError(parsed.code, parsed.reason, { fields: parsed.fields });
-  const { submission } = parsed;
+  return parsed.submission;
+}
 
-  // 2. What is there: project, a former request with the key, the dataset.
-  const snapshot = await readSnapshot(gateway, project, submission);
+/** What has to be known to decide: project, a former request with the key, the dataset. */
+export const snapshotQuery = (
+  project: string,
+  { idempotencyKey, spec: { dataset } }: Submission,
+): Parameters<Gateway['jobs']['snapshot']>[0] => ({
+  project,
+  idempotencyKey: idempotencyKey ?? null,
+  dataset: dataset.name,
+  version: dataset.version === 'latest' ? null : dataset.version,
+});
+
+/** A job that may be stored, with what its storing says. */
+export interface NewJob {
+  readonly kind: 'new';
+  readonly job: JobRow;
+  readonly messages: readonly OutgoingMessage[];
+}
+
+type Plan =
+  | NewJob
+  | {
+      readonly kind: 'existing';
+      readonly found: NonNullable<SubmissionSnapshot['existing']>;
+      readonly requestDigest: string;
+    }
+  | Extract<SubmitResult, { kind: 'dryRun' }>;
+
+/** Everything but the storing. Throws what `submitJob` throws. */
+export async function planJob(
+  gateway: Gateway,
+  request: SubmitRequest,
+  known: {
+    readonly submission: Submission;
+    readonly snapshot: SubmissionSnapshot | null;
+    readonly base: () => Promise<BaseFinding>;
+  },
+): Promise<Plan> {
+  const { project, dryRun = false, requestId = null } = request;
+  const { submission, snapshot } = known;
+  // 1. The project, and a former request with the key.
+  if (snapshot === null) throw new TrainyardError('NotFound', `there is no project ${project}`);
   const requestDigest = digestOf(submission);
-  if (snapshot.existing !== null && !dryRun) return existing(gateway, snapshot.existing, requestDigest);
+  if (snapshot.existing !== null && !dryRun) return { kind: 'existing', found: snapshot.existing, requestDigest };
 
-  // 3. The rules that no schema can say.
-  const findings: FineTuneFindings = {
-    dataset: datasetFinding(snapshot),
-    base: await findBase(gateway.registry, project, submission.spec.base),
-  };
+  // 2. The rules that no schema can say.
+  const findings: FineTuneFindings = { dataset: datasetFinding(snapshot), base: await known.base() };
   const fields = checkFineTune(submission.spec, findings);
   if (fields.length > 0) throw new TrainyardError('ValidationFailed', 'the job cannot run as asked', { fields });
 
-  // 4. Money. Checked here for a quick and cheap refusal; the insert decides.
+  // 3. Money. Checked here for a quick and cheap refusal; the insert decides.
   const shape = architectureOf(submission.spec, findings.base);
   const gpuSecondsEstimate = estimateFineTuneGpuSeconds(submission.spec, shape, gateway.slotSpeed);
   refuseOverBudget(snapshot.budget, gpuSecondsEstimate);
   if (dryRun)
     return { kind: 'dryRun', submission, gpuSecondsEstimate, gpuSecondsFree: gpuSecondsFree(snapshot.budget) };
 
-  // 5. One transaction: job, reservation, commands.
   const job = newJob(gateway.now(), project, submission, requestDigest, gpuSecondsEstimate);
   const input = machineInput(gateway, job, submission, findings);
-  const inserted = await gateway.jobs.insert(job, startMessages(gateway, job, input));
+  return { kind: 'new', job, messages: startMessages(gateway, job, input, requestId) };
+}
+
+/** One transaction: job, reservation, commands. */
+async function insert(gateway: Gateway, { job, messages }: NewJob): Promise<SubmitResult> {
+  const inserted = await gateway.jobs.insert(job, messages);
   switch (inserted.kind) {
     case 'created':
       return { kind: 'created', job };
     case 'exists':
-      return existing(gateway, inserted.job, requestDigest);
+      return existing(gateway, inserted.job, job.requestDigest);
     case 'overBudget':
-      refuseOverBudget(inserted.budget, gpuSecondsEstimate);
+      refuseOverBudget(inserted.budget, job.gpuSecondsEstimate);
       // The budget was raised between the refusal and the read of its numbers.
       throw new TrainyardError('ServiceUnavailable', 'the budget changed while the job was submitted; try again');
     default:
       return assertNever(inserted);
   }
-}
-
-async function readSnapshot(gateway: Gateway, project: string, submission: Submission): Promise<SubmissionSnapshot> {
-  const { dataset } = submission.spec;
-  const snapshot = await gateway.jobs.snapshot({
-    project,
-    idempotencyKey: submission.idempotencyKey ?? null,
-    dataset: dataset.name,
-    version: dataset.version === 'latest' ? null : dataset.version,
-  });
-  if (snapshot === null) throw new TrainyardError('NotFound', `there is no project ${project}`);
-  return snapshot;
 }
 
 async function existing(
@@ -191,11 +240,16 @@ function configBase(base: Submission['spec']['base']): FineTuneInput['base'] {
   return { kind: 'config', config: base.config };
 }
 
-function startMessages({ codec }: Gateway, job: JobRow, input: FineTuneInput): OutgoingMessage[] {
+function startMessages(
+  gateway: Gateway,
+  job: JobRow,
+  input: FineTuneInput,
+  requestId: string | null,
+): OutgoingMessage[] {
   const timeMs = job.submittedAt.getTime();
   const { id: jobId, project, type: jobType, workflowId, priority } = job;
   return [
-    encodeMessage(codec, {
+    encodeMessage(gateway.codec, {
       topic: 'orchestrator.commands',
       key: workflowId,
       type: 'StartWorkflow',
@@ -210,12 +264,22 @@ function startMessages({ codec }: Gateway, job: JobRow, input: FineTuneInput): O
       },
       envelope: { id: `start:${workflowId}`, source: SOURCE, timeMs },
     }),
-    encodeMessage(codec, {
-      topic: 'jobs.events',
-      key: project,
-      type: 'JobAccepted',
-      payload: { jobId, project, jobType, workflowId },
-      envelope: { id: `accepted:${jobId}`, source: SOURCE, timeMs },
-    }),
+    acceptedMessage(gateway, job, requestId),
   ];
+}
+
+/** Tells everybody, and the producer of the request, that the job is in. A second request for the job gets an answer of its own. */
+export function acceptedMessage({ codec }: Gateway, job: JobRow, requestId: string | null): OutgoingMessage {
+  const { id: jobId, project, type: jobType, workflowId, idempotencyKey } = job;
+  return encodeMessage(codec, {
+    topic: 'jobs.events',
+    key: project,
+    type: 'JobAccepted',
+    payload: { jobId, project, jobType, workflowId, requestId, idempotencyKey },
+    envelope: {
+      id: requestId === null ? `accepted:${jobId}` : `accepted:${jobId}:${requestId}`,
+      source: SOURCE,
+      timeMs: job.submittedAt.getTime(),
+    },
+  });
 }

@@ -55,3 +55,28 @@ export function jobRow(record: JobRecord): JobRow {
     deleted: deleted !== undefined,
   };
 }
+
+export const INSERT_JOB = {
+  name: 'gateway_insert_job',
+  // No conflict target: with one, a parallel insert could fail on the unique workflow id before it is seen to be the same key.
+  text: `
+    insert into jobs (id, project, type, idempotency_key, request_digest, workflow_id, priority, spec, labels, description, status,
+                      gpu_seconds_estimate, submitted_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing`,
+};
+
+export const insertValues = (job: JobRow): unknown[] => [
+  job.id,
+  job.project,
+  job.type,
+  job.idempotencyKey,
+  job.requestDigest,
+  job.workflowId,
+  job.priority,
+  JSON.stringify(job.spec),
+  JSON.stringify(job.labels),
+  job.description,
+  job.status,
+  job.gpuSecondsEstimate,
+  job.submittedAt,
+];

@@ -1,13 +1,16 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
 import { type Database, type Queryable, sqlState } from '#lib/postgres/database.ts';
-import type { DatasetVersion, Inserted, JobRow, JobStore, SubmissionSnapshot } from '../../app/ports.ts';
+import type { Inserted, JobRow, JobStore, SubmissionSnapshot } from '../../app/ports.ts';
 import type { Budget } from '../../domain/budget.ts';
-import { DELETED_LABEL, JOB_COLUMNS, type JobRecord, jobRow, VISIBLE } from './job-rows.ts';
+import { insertJobs } from './job-batch.ts';
+import { DELETED_LABEL, INSERT_JOB, insertValues, JOB_COLUMNS, type JobRecord, jobRow, VISIBLE } from './job-rows.ts';
+import { readSnapshots } from './submission-snapshots.ts';
 
 /** Messages that appear if and only if the transaction commits. */
 export interface TransactionalPublisher {
   publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void>;
+  publish(messages: readonly OutgoingMessage[]): Promise<void>;
 }
 
 const DEADLOCK = '40P01';
@@ -24,24 +27,24 @@ export class PostgresJobStore implements JobStore {
   }
 
   async snapshot(query: Parameters<JobStore['snapshot']>[0]): Promise<SubmissionSnapshot | null> {
-    const { rows } = await this.#database.query<SnapshotRecord>(SNAPSHOT, [
-      query.project,
-      query.idempotencyKey,
-      query.dataset,
-      query.version,
-    ]);
-    const [row] = rows;
-    return row === undefined ? null : snapshotOf(row, query.project, query.dataset);
+    const [snapshot = null] = await this.snapshots([query]);
+    return snapshot;
   }
 
-  async insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#insertOnce(job, messages);
-      } catch (error) {
-        if (sqlState(error) !== DEADLOCK || attempt === TRIES) throw error;
-      }
-    }
+  snapshots(queries: Parameters<JobStore['snapshots']>[0]): Promise<readonly (SubmissionSnapshot | null)[]> {
+    return readSnapshots(this.#database, queries);
+  }
+
+  insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted> {
+    return despiteDeadlocks(() => this.#insertOnce(job, messages));
+  }
+
+  insertAll(jobs: Parameters<JobStore['insertAll']>[0]): Promise<ReadonlySet<string>> {
+    return despiteDeadlocks(() => insertJobs(this.#database, this.#bus, jobs));
+  }
+
+  async publish(messages: readonly OutgoingMessage[]): Promise<void> {
+    await this.#bus.publish(messages);
   }
 
   async #insertOnce(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted> {
@@ -72,7 +75,7 @@ export class PostgresJobStore implements JobStore {
   }
 
   async #budget(project: string): Promise<Budget> {
-    const { rows } = await this.#database.query<Omit<SnapshotRecord, 'job_id'>>(
+    const { rows } = await this.#database.query<BudgetRecord>(
       'select gpu_seconds_budget, gpu_seconds_reserved, gpu_seconds_used from projects where id = $1',
       [project],
     );
@@ -131,6 +134,16 @@ export class PostgresJobStore implements JobStore {
   }
 }
 
+async function despiteDeadlocks<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (sqlState(error) !== DEADLOCK || attempt === TRIES) throw error;
+    }
+  }
+}
+
 /** Thrown through `transaction` to undo it without an error. */
 class Rollback extends Error {
   readonly reason: 'exists' | 'overBudget';
@@ -142,88 +155,11 @@ class Rollback extends Error {
 
 const one = (rows: readonly JobRecord[]): JobRow | null => (rows[0] === undefined ? null : jobRow(rows[0]));
 
-interface SnapshotRecord {
+interface BudgetRecord {
   gpu_seconds_budget: number;
   gpu_seconds_reserved: number;
   gpu_seconds_used: number;
-  job_id: string | null;
-  request_digest: string;
-  deleted: boolean;
-  dataset_known: boolean;
-  version: number | null;
-  format: DatasetVersion['format'];
-  object_key: string;
-  sha256: string;
-  bytes: number;
-  created_at: Date;
 }
-
-const SNAPSHOT = {
-  name: 'gateway_snapshot',
-  text: `
-    select p.gpu_seconds_budget, p.gpu_seconds_reserved, p.gpu_seconds_used,
-           j.id as job_id, j.request_digest, j.labels ? '${DELETED_LABEL}' as deleted,
-           exists (select from datasets k where k.project = p.id and k.name = $3) as dataset_known,
-           d.version, d.format, d.object_key, d.sha256, d.bytes, d.created_at
-    from projects p
-    left join jobs j on j.project = p.id and j.idempotency_key = $2
-    left join lateral (
-      select * from datasets s where s.project = p.id and s.name = $3 and ($4::int is null or s.version = $4)
-      order by s.version desc limit 1
-    ) d on true
-    where p.id = $1`,
-};
-
-function snapshotOf(row: SnapshotRecord, project: string, name: string): SubmissionSnapshot {
-  const { job_id: id, request_digest: requestDigest, deleted, version } = row;
-  return {
-    budget: {
-      gpuSecondsBudget: row.gpu_seconds_budget,
-      gpuSecondsReserved: row.gpu_seconds_reserved,
-      gpuSecondsUsed: row.gpu_seconds_used,
-    },
-    existing: id === null ? null : { id, requestDigest, deleted },
-    datasetKnown: row.dataset_known,
-    dataset:
-      version === null
-        ? null
-        : {
-            project,
-            name,
-            version,
-            format: row.format,
-            objectKey: row.object_key,
-            sha256: row.sha256,
-            bytes: row.bytes,
-            createdAt: row.created_at,
-          },
-  };
-}
-
-const INSERT_JOB = {
-  name: 'gateway_insert_job',
-  // No conflict target: with one, a parallel insert could fail on the unique workflow id before it is seen to be the same key.
-  text: `
-    insert into jobs (id, project, type, idempotency_key, request_digest, workflow_id, priority, spec, labels, description, status,
-                      gpu_seconds_estimate, submitted_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing`,
-};
-
-const insertValues = (job: JobRow): unknown[] => [
-  job.id,
-  job.project,
-  job.type,
-  job.idempotencyKey,
-  job.requestDigest,
-  job.workflowId,
-  job.priority,
-  JSON.stringify(job.spec),
-  JSON.stringify(job.labels),
-  job.description,
-  job.status,
-  job.gpuSecondsEstimate,
-  job.submittedAt,
-];
 
 const RESERVE = {
   name: 'gateway_reserve',
