@@ -17,11 +17,8 @@ const INSTALL: Readonly<Record<PeerName, (cache: PeerCache) => Promise<unknown>>
   mlflow: installMlflow,
 };
 
-/** Makes sure that a peer is in the cache. A second call does nothing. Throws `PeerUnavailable` when this machine cannot have it. */
-export const installPeer = async (name: PeerName, cache: PeerCache): Promise<void> => void (await INSTALL[name](cache));
-
 /**
- * Installs all of them, the two that Maven fetches one after the other, the rest at the same time: one build is bound by the cores, the others by
+ * Installs those that are not in the cache, the two that Maven fetches one after the other, the rest at the same time: one build is bound by the cores, the others by
  * the network. Returns the reasons of those that failed, by name.
  */
 export async function installPeers(names: readonly PeerName[], cache: PeerCache): Promise<Map<PeerName, string>> {
@@ -29,7 +26,7 @@ export async function installPeers(names: readonly PeerName[], cache: PeerCache)
   const attempt = async (name: PeerName): Promise<void> => {
     if (!names.includes(name)) return;
     try {
-      await installPeer(name, cache);
+      await INSTALL[name](cache);
     } catch (error) {
       if (!(error instanceof PeerUnavailable)) throw error;
       failures.set(name, messageOf(error));

@@ -114,7 +114,8 @@ const h2Url = (dir: string): string => `jdbc:h2:file:${join(dir, 'schemas')};WRI
 function storageArgs({ generation }: ApicurioInstallation, dir: string, databaseUrl: string | undefined): string[] {
   if (generation === 2) {
     if (databaseUrl !== undefined) throw new Error('schemas in PostgreSQL need Apicurio Registry 3, that is Java 21');
-    return ['-Dregistry.storage.kind=sql', '-Dregistry.storage.db-kind=h2', `-Dregistry.datasource.url=${h2Url(dir)}`];
+    // This distribution calls its storage "in memory" and means H2; with a file it keeps what it has.
+    return [`-DREGISTRY_DATASOURCE_URL=${h2Url(dir)}`];
   }
   const sql = (kind: string, url: string): string[] => [
     '-Dapicurio.storage.kind=sql',

@@ -28,7 +28,7 @@ interface StartedPeer {
   stop(): Promise<void>;
 }
 
-export const BUCKET = 'trainyard';
+const BUCKET = 'trainyard';
 
 export const environmentFileIn = (folder: string): string => join(folder, 'stack.env');
 

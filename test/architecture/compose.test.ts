@@ -70,7 +70,7 @@ describe('docker-compose.yml', () => {
 
   it.each(Object.entries(CONFIGS))('leaves the defaults of %s as they are unless it says why', (name, config) => {
     const wrong = Object.entries(environmentOf(name)).filter(([variable, value]) => {
-      const { default: byDefault } = (config.properties[variable] ?? {}) as { default?: unknown };
+      const { default: byDefault } = (config.properties[variable] ?? {}) as { default?: string | number | boolean };
       return byDefault !== undefined && !DECIDED.includes(variable) && withoutOutside(value) !== String(byDefault);
     });
     expect(wrong).toEqual([]);

@@ -43,10 +43,10 @@ describe('the ladder', () => {
   it('takes what the environment names first, and stops nothing that it did not start', async () => {
     const lines: string[] = [];
     const ladder = ladderOf({ TEST_KAFKA_BROKERS: 'a:9092' }, (line) => void lines.push(line));
-    const { state, stop } = await ladder('kafka');
-    expect(state).toEqual({ available: true, rung: 'environment', brokers: ['a:9092'] });
+    const found = await ladder('kafka');
+    expect(found.state).toEqual({ available: true, rung: 'environment', brokers: ['a:9092'] });
     expect(lines).toEqual(['kafka: environment, a:9092']);
-    await stop();
+    await found.stop();
   });
 
   it.each(['kafka', 'registry', 's3', 'mlflow'] as const)(
@@ -82,7 +82,7 @@ describe('the desk', () => {
         stop: async () => void stopped.push(name),
       };
     };
-    return { started, stopped, ladder: ladder as Ladder };
+    return { started, stopped, ladder };
   }
 
   const ask = async (url: string): Promise<PeerAddresses['mlflow']> =>

@@ -1,7 +1,6 @@
 import type { TestProject } from 'vitest/node';
 import { openDesk } from './desk.ts';
 import { ladderOf } from './ladder.ts';
-import './peer.ts';
 
 /** globalSetup of vitest projects whose files call `peer()`. Nothing starts before a file asks for it; everything ends with the run. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
