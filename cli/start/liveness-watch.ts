@@ -15,7 +15,7 @@ export interface LivenessPolicy {
  */
 export const DEFAULT_LIVENESS: LivenessPolicy = { everyMs: 5_000, misses: 3 };
 
-export interface Hang {
+interface Hang {
   /** Since the last answer. */
   readonly silentMs: number;
   /** What the last probe met. */

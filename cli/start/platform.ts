@@ -34,6 +34,8 @@ export interface PlatformOptions {
   readonly stopServicesWithinMs?: number;
   /** When a service that does not exit counts as hung, is killed and started again; default: no answer for 15 to 20 s. */
   readonly liveness?: LivenessPolicy;
+  /** A service that was ready for this long is started again as quickly as after its first crash; default 30,000. */
+  readonly healthyAfterMs?: number;
   readonly onEvent?: OnPlatformEvent;
   /** Ends a start that is still under way: what was started is stopped again, and `startPlatform` rejects with the reason. */
   readonly signal?: AbortSignal;
@@ -108,7 +110,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     };
     const running = services.map((definition) => {
       const port = definition.port === 'GATEWAY_PORT' ? gatewayPort : null;
-      return new SupervisedService({ definition, port, settings, record, onEvent, liveness: options.liveness });
+      const { liveness, healthyAfterMs } = options;
+      return new SupervisedService({ definition, port, settings, record, onEvent, liveness, healthyAfterMs });
     });
     undo.push(async () => void (await Promise.all(running.map((service) => service.stop(stopWithinMs)))));
     await allReady(running, home, options);

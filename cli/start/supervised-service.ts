@@ -19,6 +19,8 @@ export interface SupervisedServiceOptions {
   readonly onEvent: OnPlatformEvent;
   /** Default: 15 to 20 s. */
   readonly liveness?: LivenessPolicy | undefined;
+  /** Ready for this long, its next crash counts as the first again; default 30,000. */
+  readonly healthyAfterMs?: number | undefined;
 }
 
 /** EX_CONFIG: the service does not like its configuration and will not like it better next time. */
@@ -88,7 +90,7 @@ export class SupervisedService {
         this.#options.onEvent({ type: 'process_stopped', name: this.name, exit, killed: this.#killed });
         break;
       }
-      crashes = crashesInARow(crashes, readyMs);
+      crashes = crashesInARow(crashes, readyMs, this.#options.healthyAfterMs);
       const hopeless = !this.#everReady && (exit.code === EXIT_BAD_CONFIG || crashes >= CRASHES_BEFORE_FIRST_READY);
       const restartInMs = hopeless ? null : restartDelayMs(crashes);
       this.#options.onEvent({ type: 'process_crashed', name: this.name, pid, exit, afterMs: livedMs, restartInMs });
