@@ -107,7 +107,10 @@ export async function startWorker(
 }
 
 /** A fixture process that serves, and how to kill it with SIGKILL. Killed with the test at the latest. */
-export async function startProcess(fixture: string, ...args: string[]): Promise<{ kill: () => Promise<void> }> {
+export async function startProcess(
+  fixture: string,
+  ...args: string[]
+): Promise<{ readonly pid: number; kill: () => Promise<void> }> {
   const child = fork(join(import.meta.dirname, 'fixtures', fixture), args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
@@ -118,7 +121,9 @@ export async function startProcess(fixture: string, ...args: string[]): Promise<
     child.kill('SIGKILL');
     await dead;
   };
-  return { kill };
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${fixture} was not started`);
+  return { pid, kill };
 }
 
 /** The command that starts a workflow, as the gateway publishes it. */
