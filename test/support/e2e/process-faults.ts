@@ -9,9 +9,9 @@ const PAUSE_MS = 30;
 
 /** Makes a process slow until the returned function is called (it runs at full speed then) or it is dead. */
 export function slowDown(pid: number): () => Promise<void> {
-  let ended = false;
+  const ended = new AbortController();
   const life = (async () => {
-    while (!ended) {
+    while (!ended.signal.aborted) {
       signalProcess(pid, 'SIGSTOP');
       await delay(PAUSE_MS);
       signalProcess(pid, 'SIGCONT');
@@ -19,7 +19,7 @@ export function slowDown(pid: number): () => Promise<void> {
     }
   })();
   return async () => {
-    ended = true;
+    ended.abort();
     await life;
     signalProcess(pid, 'SIGCONT');
   };
@@ -38,10 +38,18 @@ export async function lockTable(databaseUrl: string, table: string): Promise<() 
 }
 
 /** Process numbers of the training programs that a GPU worker runs now. */
-export async function trainersOf(workerPid: number): Promise<number[]> {
-  const children = await readFile(`/proc/${workerPid}/task/${workerPid}/children`, 'utf8').catch(() => '');
+export const trainersOf = childrenOf;
+
+/** A process and everything that descends from it, whatever group or session it leads. */
+export async function processTree(pid: number): Promise<number[]> {
+  const below = await Promise.all((await childrenOf(pid)).map(processTree));
+  return [pid, ...below.flat()];
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
   return children
     .split(' ')
-    .filter((pid) => pid.trim() !== '')
+    .filter((child) => child.trim() !== '')
     .map(Number);
 }
