@@ -23,6 +23,14 @@ describe('the console of the supervisor', () => {
     expect(consoleLine({ ...event, exit: { code: 3, signal: null } }, now)).toMatch(/ended with exit code 3/);
   });
 
+  it('says when a service hung, for how long and how it showed', () => {
+    const reason = 'no answer within 5000 ms';
+    const event = { type: 'process_hung', name: 'gateway', pid: 7, silentMs: 15_210, reason } as const;
+    expect(consoleLine(event, now)).toBe(
+      '  gateway        gave no sign of life for 15.2 s (no answer within 5000 ms): killed',
+    );
+  });
+
   it('says when a service had to be killed', () => {
     const event = { type: 'process_stopped', name: 'gateway', exit: { code: null, signal: 'SIGKILL' } } as const;
     expect(consoleLine({ ...event, killed: true }, now)).toMatch(/did not stop in time: killed/);

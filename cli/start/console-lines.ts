@@ -22,6 +22,8 @@ export function consoleLine(event: PlatformEvent, now: Date): string | null {
         event.name,
         `${ending(event.exit)} after ${seconds(event.afterMs)} at ${now.toISOString()}; ${event.restartInMs === null ? 'given up' : `starts again in ${seconds(event.restartInMs)}`}`,
       );
+    case 'process_hung':
+      return line(event.name, `gave no sign of life for ${seconds(event.silentMs)} (${event.reason}): killed`);
     case 'process_stopped':
       return line(event.name, event.killed ? 'did not stop in time: killed' : 'stopped');
     default:

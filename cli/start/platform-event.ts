@@ -19,6 +19,14 @@ export type PlatformEvent =
       readonly afterMs: number;
       readonly restartInMs: number | null;
     }
+  /** Gave no sign of life for so long that it is killed with its group now; `process_crashed` follows. `reason`: what the last probe met. */
+  | {
+      readonly type: 'process_hung';
+      readonly name: string;
+      readonly pid: number;
+      readonly silentMs: number;
+      readonly reason: string;
+    }
   | { readonly type: 'process_stopped'; readonly name: string; readonly exit: ProcessExit; readonly killed: boolean };
 
 /** `error` when the program could not be started at all. */

@@ -7,6 +7,7 @@ import { migrate } from '#lib/postgres/migrate.ts';
 import { ConfigError, readConfig } from '#lib/service/config.ts';
 import { type Home, homeAt, makeHome } from './home.ts';
 import { lockHome } from './home-lock.ts';
+import type { LivenessPolicy } from './liveness-watch.ts';
 import { ensurePortFree, freePort } from './local-ports.ts';
 import { boundLogs } from './log-files.ts';
 import type { OnPlatformEvent } from './platform-event.ts';
@@ -39,12 +40,16 @@ export interface PlatformOptions {
   readonly readyWithinMs?: number;
   /** How long services may take to stop before they are killed; default 6,500, which leaves PostgreSQL 2,500 of the promised 10 s. */
   readonly stopServicesWithinMs?: number;
+  /** When a service that does not exit counts as hung, is killed and started again; default: no answer for 15 to 20 s. */
+  readonly liveness?: LivenessPolicy;
+  /** A service that was ready for this long is started again as quickly as after its first crash; default 30,000. */
+  readonly healthyAfterMs?: number;
   readonly onEvent?: OnPlatformEvent;
   /** Ends a start that is still under way: what was started is stopped again, and `startPlatform` rejects with the reason. */
   readonly signal?: AbortSignal;
 }
 
-/** A running platform: PostgreSQL and the services, each restarted when it crashes. */
+/** A running platform: PostgreSQL and the services, each restarted when it crashes, the services also when they hang. */
 export interface Platform {
   readonly home: Home;
   readonly gatewayUrl: string;
@@ -114,7 +119,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     };
     const running = services.map((definition) => {
       const port = definition.port === 'GATEWAY_PORT' ? gatewayPort : null;
-      return new SupervisedService({ definition, port, settings, record, onEvent });
+      const { liveness, healthyAfterMs } = options;
+      return new SupervisedService({ definition, port, settings, record, onEvent, liveness, healthyAfterMs });
     });
     undo.push(async () => void (await Promise.all(running.map((service) => service.stop(stopWithinMs)))));
     await allReady(running, home, options);

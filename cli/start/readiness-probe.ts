@@ -7,24 +7,27 @@ const BODY_BYTES = 2_000;
 
 export interface ProbeResult {
   readonly ready: boolean;
+  /** True for any answer at all, be it a refusal: the process takes connections and its event loop turns. */
+  readonly answered: boolean;
   /** Why not: the service's own words or the connection error. */
   readonly reason: string;
 }
 
-/** Asks a `/readyz` once. Never rejects. */
-export function probe(url: string): Promise<ProbeResult> {
+/** Asks a `/readyz` or `/healthz` once and waits `timeoutMs` at most for the next byte. Never rejects. */
+export function probe(url: string, timeoutMs: number = PROBE_TIMEOUT_MS): Promise<ProbeResult> {
   return new Promise((resolve) => {
-    const request = get(url, { timeout: PROBE_TIMEOUT_MS, agent: false }, (response) => {
+    const silent = (reason: string): void => resolve({ ready: false, answered: false, reason });
+    const request = get(url, { timeout: timeoutMs, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (body = (body + chunk).slice(0, BODY_BYTES)));
-      response.once('error', (error) => resolve({ ready: false, reason: error.message }));
+      response.once('error', (error) => silent(error.message));
       response.once('end', () => {
         const { statusCode = 0 } = response;
-        resolve({ ready: statusCode === 200, reason: `answered ${statusCode}: ${body.trim()}` });
+        resolve({ ready: statusCode === 200, answered: true, reason: `answered ${statusCode}: ${body.trim()}` });
       });
     });
-    request.once('timeout', () => request.destroy(new Error(`no answer within ${PROBE_TIMEOUT_MS} ms`)));
-    request.once('error', (error) => resolve({ ready: false, reason: error.message || String(error) }));
+    request.once('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+    request.once('error', (error) => silent(error.message || String(error)));
   });
 }
 

@@ -10,5 +10,6 @@ describe('the restart of a crashed process', () => {
     expect(crashesInARow(0, 0)).toBe(1);
     expect(crashesInARow(4, HEALTHY_AFTER_MS - 1)).toBe(5);
     expect(crashesInARow(4, HEALTHY_AFTER_MS)).toBe(1);
+    expect([0, 999, 1_000].map((readyMs) => crashesInARow(4, readyMs, 1_000))).toEqual([5, 5, 1]);
   });
 });

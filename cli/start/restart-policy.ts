@@ -5,8 +5,8 @@ const MAX_DELAY_MS = 5_000;
 export const HEALTHY_AFTER_MS = 30_000;
 
 /** Crashes in a row after this crash of a process that was ready for `readyMs` (0: it never was). */
-export function crashesInARow(before: number, readyMs: number): number {
-  return readyMs >= HEALTHY_AFTER_MS ? 1 : before + 1;
+export function crashesInARow(before: number, readyMs: number, healthyAfterMs: number = HEALTHY_AFTER_MS): number {
+  return readyMs >= healthyAfterMs ? 1 : before + 1;
 }
 
 /** Milliseconds to wait after the given number (>= 1) of crashes in a row: 250, 500, 1,000, ... 5,000. */

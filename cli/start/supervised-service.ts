@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { signalProcess } from '#lib/postgres/process-identity.ts';
+import { DEFAULT_LIVENESS, type LivenessPolicy, untilHung } from './liveness-watch.ts';
 import { freePort } from './local-ports.ts';
 import { withLog } from './log-files.ts';
 import type { OnPlatformEvent, ProcessExit } from './platform-event.ts';
@@ -16,6 +17,10 @@ export interface SupervisedServiceOptions {
   readonly settings: ServiceSettings;
   readonly record: ProcessRecord;
   readonly onEvent: OnPlatformEvent;
+  /** Default: 15 to 20 s. */
+  readonly liveness?: LivenessPolicy | undefined;
+  /** Ready for this long, its next crash counts as the first again; default 30,000. */
+  readonly healthyAfterMs?: number | undefined;
 }
 
 /** EX_CONFIG: the service does not like its configuration and will not like it better next time. */
@@ -24,7 +29,7 @@ const EXIT_BAD_CONFIG = 78;
 const CRASHES_BEFORE_FIRST_READY = 5;
 
 /**
- * Keeps one service process alive: start -> ready -> (crash -> wait -> start)* -> stop.
+ * Keeps one service process alive: start -> ready -> (crash -> wait -> start)* -> stop. A process that hangs is killed, which makes it a crash.
  *
  * The process leads a group of its own: Ctrl-C in a terminal reaches the supervisor alone, which decides the order of things, and
  * what a crashed or hung service leaves behind (a trainer) is killed with its group. Its standard input is a pipe that we hold open.
@@ -85,7 +90,7 @@ export class SupervisedService {
         this.#options.onEvent({ type: 'process_stopped', name: this.name, exit, killed: this.#killed });
         break;
       }
-      crashes = crashesInARow(crashes, readyMs);
+      crashes = crashesInARow(crashes, readyMs, this.#options.healthyAfterMs);
       const hopeless = !this.#everReady && (exit.code === EXIT_BAD_CONFIG || crashes >= CRASHES_BEFORE_FIRST_READY);
       const restartInMs = hopeless ? null : restartDelayMs(crashes);
       this.#options.onEvent({ type: 'process_crashed', name: this.name, pid, exit, afterMs: livedMs, restartInMs });
@@ -115,13 +120,15 @@ export class SupervisedService {
     const pid = child.pid ?? null;
     let readyAt: number | null = null;
     if (pid !== null) {
+      const over = AbortSignal.any([ended.signal, this.#stop.signal]);
       const readyUrl = `http://127.0.0.1:${port}/readyz`;
       onEvent({ type: 'process_started', name: definition.name, pid });
+      void this.#killWhenHung(pid, port, over);
       await record.started(definition.name, pid, readyUrl);
       const onRefusal = (reason: string): void => {
         this.#lastRefusal = reason;
       };
-      void untilReady(readyUrl, AbortSignal.any([ended.signal, this.#stop.signal]), onRefusal).then((ready) => {
+      void untilReady(readyUrl, over, onRefusal).then((ready) => {
         if (!ready) return;
         readyAt = performance.now();
         onEvent({ type: 'process_ready', name: definition.name, pid, afterMs: readyAt - startedAt });
@@ -137,6 +144,15 @@ export class SupervisedService {
     record.ended(definition.name);
     const endedAt = performance.now();
     return { exit, pid, livedMs: endedAt - startedAt, readyMs: readyAt === null ? 0 : endedAt - readyAt };
+  }
+
+  /** Its trainers go with it: nobody reads what they print any more. A stop has its own patience and ends the watch. */
+  async #killWhenHung(pid: number, port: number, over: AbortSignal): Promise<void> {
+    const { definition, onEvent, liveness = DEFAULT_LIVENESS } = this.#options;
+    const hang = await untilHung(`http://127.0.0.1:${port}/healthz`, liveness, over);
+    if (hang === null) return;
+    onEvent({ type: 'process_hung', name: definition.name, pid, ...hang });
+    signalProcess(-pid, 'SIGKILL');
   }
 
   #spawn(port: number): ChildProcess {

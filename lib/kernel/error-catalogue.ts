@@ -203,7 +203,7 @@ export const ERROR_CATALOGUE = {
   DatasetMalformedLine: entry(
     'non_retryable',
     'A line is not what the format of the dataset says.',
-    'Correct the lines listed in `fields`, or upload with the right format.',
+    'Correct the lines listed in the `logTail` of the job (the first 50), or upload with the right format.',
   ),
   DatasetNothingKept: entry(
     'non_retryable',

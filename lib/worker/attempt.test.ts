@@ -99,6 +99,14 @@ describe('a failure', () => {
     expect(await run(throwing(new TrainyardError('ValidationFailed', 'm')))).toMatchObject({ retryable: false });
   });
 
+  it('that is made of many lists the first 50 of them: the message names one', async () => {
+    const fields = Array.from({ length: 60 }, (_, i) => ({ pointer: `/lines/${i + 1}`, message: 'is no JSON' }));
+    const end = await run(throwing(new TrainyardError('DatasetMalformedLine', '60 lines', { fields })));
+    if (end.kind !== 'failed') throw new Error(end.kind);
+    expect(end.logTail).toHaveLength(50);
+    expect(end.logTail.at(-1)).toBe('/lines/50: is no JSON');
+  });
+
   it('of a program keeps its code and the last 50 lines of its log, each cut', async () => {
     const logTail = Array.from({ length: 60 }, (_, i) => `${i} ${'x'.repeat(1_000)}\u0000`);
     const end = await run(throwing(new ActivityError('OwnCode', 'm', { retryable: false, logTail })));

@@ -146,8 +146,13 @@ function failed(error: unknown): AttemptEnd {
     const logTail = error.logTail.slice(-MAX_LOG_LINES).map((line) => text(line, MAX_LOG_LINE_CHARACTERS));
     return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail };
   }
-  if (error instanceof TrainyardError)
-    return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail: [] };
+  if (error instanceof TrainyardError) {
+    // What is wrong one by one (the malformed lines of a dataset): the message names only the first.
+    const logTail = error.fields
+      .slice(0, MAX_LOG_LINES)
+      .map(({ pointer, message: fault }) => text(`${pointer}: ${fault}`, MAX_LOG_LINE_CHARACTERS));
+    return { kind: 'failed', code: error.code, message, retryable: error.retryable, logTail };
+  }
   // A bug of ours: another attempt may meet a fixed release; the stack helps who reads the job's answer.
   const stack = error instanceof Error ? (error.stack ?? '').split('\n').slice(0, MAX_LOG_LINES) : [];
   return {

@@ -18,9 +18,9 @@ describe('an interrupted training', () => {
     const client = await get().project('curves');
     const job = await client.submit(tinyJob({ key: 'uninterrupted', ...SPEC }));
     await client.finishedAs(job.id, 'COMPLETED');
-    expect(await client.activity(job.id, 'run_training')).toMatchObject({ epoch: 1 });
+    if ((await client.activity(job.id, 'run_training'))?.epoch !== 1) throw new Error('it was interrupted after all');
     uninterrupted = await curveOf(client, job);
-    expect(uninterrupted.loss.length).toBeGreaterThan(20);
+    if (uninterrupted.loss.length <= 20) throw new Error('a curve that short would compare too little');
   });
 
   it.each(Object.keys(DAMAGES) as Damage[])(

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { processIdentity } from '#lib/postgres/process-identity.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
 import { trainersOf } from '../support/e2e/process-faults.ts';
-import { errorOf } from '../support/e2e/rest-client.ts';
+import { errorOf, type Job } from '../support/e2e/rest-client.ts';
 import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { eventually } from '../support/eventually.ts';
 import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
@@ -12,9 +12,11 @@ const trainer = { TRAINER_COMMAND: SCRIPTED_TRAINER };
 describe('a job that runs longer than its type allows', () => {
   const get = e2ePlatform({ overrides: { 'gpu-worker': trainer, orchestrator: { EXECUTION_TIMEOUT_MS: '5000' } } });
 
-  // Before any job: a new project's cap takes effect within a second.
+  let waiting: Job;
+  // Before any job: a new project's cap takes effect within a second. Both jobs run out of time together.
   beforeAll(async () => {
-    await get().project('none-may-run', { maxRunningWorkflows: 0 });
+    const client = await get().project('none-may-run', { maxRunningWorkflows: 0 });
+    waiting = await client.submit(tinyJob({ key: 'waits' }));
   });
 
   it('is TIMED_OUT in the middle of training; its program is stopped and its reservation given back', async () => {
@@ -35,10 +37,9 @@ describe('a job that runs longer than its type allows', () => {
 
   it('is TIMED_OUT also when it only waited, and has used nothing', async () => {
     const client = get().client('none-may-run');
-    const job = await client.submit(tinyJob({ key: 'waits' }));
-    const ended = await client.finishedAs(job.id, 'TIMED_OUT', 15_000);
+    const ended = await client.finishedAs(waiting.id, 'TIMED_OUT', 15_000);
     expect(errorOf(ended).code).toBe('ExecutionTimeout');
-    expect(await client.activities(job.id)).toMatchObject([
+    expect(await client.activities(waiting.id)).toMatchObject([
       { name: 'validate_dataset', state: 'cancelled', startedAt: null },
     ]);
     await expect(client.budget()).resolves.toMatchObject({ gpuSecondsReserved: 0, gpuSecondsUsed: 0 });

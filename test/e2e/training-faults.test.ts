@@ -11,7 +11,7 @@ import { SCENARIO, type Scenario } from '../support/fixtures/trainers/scenarios.
 const get = e2ePlatform({
   overrides: {
     '*': { STALL_FLOOR_MS: '3000', STALL_FACTOR: '2' },
-    'gpu-worker': { TRAINER_COMMAND: SCRIPTED_TRAINER },
+    'gpu-worker': { TRAINER_COMMAND: SCRIPTED_TRAINER, YIELD_TIMEOUT_MS: '500' },
   },
 });
 
@@ -77,6 +77,19 @@ describe('a training program', () => {
     // It ignores SIGTERM: only a kill ends it.
     await eventually(async () => (await processIdentity(trainer)) === null);
     await expectCompletedOnce(get(), client, ended, 'hangsfirst');
+  });
+
+  it('that is deaf to SIGTERM is killed when its worker stops; that counts as a yield and no failure', async () => {
+    const { client, job } = await run('deafFirst');
+    await client.activityIs(job.id, 'run_training', ({ progress }) => stepOf(progress) === 3);
+    const pid = get().pidOf('gpu-worker');
+    const [trainer] = await trainersOf(pid);
+    if (trainer === undefined) throw new Error('no training program runs');
+    process.kill(pid, 'SIGTERM');
+    await eventually(async () => (await processIdentity(trainer)) === null);
+    const ended = await client.finishedAs(job.id, 'COMPLETED');
+    expect(await client.activity(job.id, 'run_training')).toMatchObject({ epoch: 2, failures: 0, preemptions: 1 });
+    await expectCompletedOnce(get(), client, ended, 'deaffirst');
   });
 
   it.each([

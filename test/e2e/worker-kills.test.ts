@@ -1,14 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import { inTheAct } from '../support/e2e/in-the-act.ts';
 import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
 import { lockTable, slowDown } from '../support/e2e/process-faults.ts';
 import type { ActivityView, Job, RestClient } from '../support/e2e/rest-client.ts';
-import { textWithCrumbs, tinyJob } from '../support/e2e/tiny-jobs.ts';
-import { eventually } from '../support/eventually.ts';
+import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
 
 const PROJECT = 'kills';
-const get = e2ePlatform({ overrides: { 'gpu-worker': { TRAINER_COMMAND: SCRIPTED_TRAINER } } });
+const get = e2ePlatform({
+  overrides: { 'gpu-worker': { TRAINER_COMMAND: SCRIPTED_TRAINER } },
+  liveness: { everyMs: 1_000, misses: 4 },
+});
 
 const isRunning = ({ state }: ActivityView): boolean => state === 'running';
 
@@ -25,32 +28,6 @@ async function expectTriedAgain(client: RestClient, job: Job, activity: string, 
   await expectCompletedOnce(platform, client, ended, activity.replace('_', '-'));
 }
 
-/** A step may be over before anybody sees it running, even of a slow worker: then another job gives the next chance. */
-const CHANCES = 5;
-
-async function caughtInTheAct(client: RestClient, activity: string): Promise<{ job: Job; killed: ActivityView }> {
-  for (let chance = 1; chance <= CHANCES; chance++) {
-    // Another seed of preprocessing each time: the tokens of an earlier job would be found ready.
-    const spec = {
-      preprocessing: { vocabularySize: 300, validationFraction: 0.2, seed: chance + 10 * activity.length },
-    };
-    // Preprocessing would take the slow worker seconds on the long text.
-    const dataset = activity === 'prepare_workspace' ? 'tiny' : 'crumbs';
-    const names = { key: `${activity}-${chance}`, model: activity.replace('_', '-') };
-    const job = await client.submit(tinyJob({ ...names, dataset, spec }));
-    const seen = await eventually(
-      async () => {
-        const found = await client.activity(job.id, activity);
-        return (found?.state === 'running' || found?.state === 'done') && found;
-      },
-      { withinMs: 30_000, everyMs: 1 },
-    );
-    if (isRunning(seen)) return { job, killed: seen };
-    await client.cancel(job.id);
-  }
-  throw new Error(`${activity} was never seen running`);
-}
-
 describe('a worker that is killed with -9', () => {
   // Each of these steps takes a few milliseconds: the worker is made slow, so that it dies with the step in its hands.
   it.each(['validate_dataset', 'preprocess_data', 'prepare_workspace'])(
@@ -58,12 +35,15 @@ describe('a worker that is killed with -9', () => {
     async (activity) => {
       const platform = get();
       const client = await platform.project(PROJECT);
-      await client.upload('crumbs', textWithCrumbs());
       const fullSpeed = slowDown(platform.pidOf('cpu-worker'));
-      const { job, killed } = await caughtInTheAct(client, activity);
-      const pid = await platform.killService('cpu-worker');
+      const { job, killed, pid } = await inTheAct(client, activity, async (job, killed) => ({
+        job,
+        killed,
+        pid: await platform.killService('cpu-worker'),
+      }));
       await fullSpeed();
       await platform.readyAgain('cpu-worker', pid);
+      expect(killed).toMatchObject({ epoch: 1, failures: 0 });
       await expectTriedAgain(client, job, activity, killed);
     },
   );
@@ -81,6 +61,7 @@ describe('a worker that is killed with -9', () => {
     const pid = await platform.killService('cpu-worker');
     await release();
     await platform.readyAgain('cpu-worker', pid);
+    expect(killed).toMatchObject({ epoch: 1, failures: 0 });
     await expectTriedAgain(client, job, activity, killed);
   });
 
@@ -131,5 +112,23 @@ describe('a service that is killed with -9 during training', () => {
     const ended = await client.finishedAs(job.id, 'COMPLETED');
     expect(await client.activity(job.id, 'run_training')).toMatchObject({ epoch: 1, failures: 0 });
     await expectCompletedOnce(platform, client, ended, 'unwatched');
+  });
+});
+
+describe('services that hang (SIGSTOP) during training', () => {
+  it('are noticed, killed and started again; the job does not notice gateway and orchestrator', async () => {
+    const platform = get();
+    const client = await platform.project(PROJECT);
+    const job = await client.submit(tinyJob({ key: 'unattended', seed: SCENARIO.slow, checkpointEverySteps: 10 }));
+    await client.activityIs(job.id, 'run_training', isRunning);
+    const hung = ['gateway', 'orchestrator'].map((name) => ({ name, pid: platform.pidOf(name) }));
+    for (const { pid } of hung) process.kill(pid, 'SIGSTOP');
+    for (const { name, pid } of hung) {
+      await platform.readyAgain(name, pid);
+      expect(platform.events).toContainEqual(expect.objectContaining({ type: 'process_hung', name, pid }));
+    }
+    const ended = await client.finishedAs(job.id, 'COMPLETED');
+    expect(await client.activity(job.id, 'run_training')).toMatchObject({ epoch: 1, failures: 0 });
+    await expectCompletedOnce(platform, client, ended, 'unattended');
   });
 });

@@ -96,7 +96,7 @@ export async function startProcess(
   fixture: string,
   place: Place,
   ...args: string[]
-): Promise<{ kill: () => Promise<void> }> {
+): Promise<{ readonly pid: number; kill: () => Promise<void> }> {
   const child = fork(join(import.meta.dirname, 'fixtures', fixture), [placeText(place), ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
@@ -107,7 +107,9 @@ export async function startProcess(
     child.kill('SIGKILL');
     await dead;
   };
-  return { kill };
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${fixture} was not started`);
+  return { pid, kill };
 }
 
 /** The command that starts a workflow, as the gateway publishes it. */

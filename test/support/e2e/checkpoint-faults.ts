@@ -12,7 +12,10 @@ export interface StoredCheckpoint {
 }
 
 /** Complete checkpoints of a training, newest first. */
-export async function storedCheckpoints(platform: E2ePlatform, jobId: string): Promise<StoredCheckpoint[]> {
+export async function storedCheckpoints(
+  platform: Pick<E2ePlatform, 'store'>,
+  jobId: string,
+): Promise<StoredCheckpoint[]> {
   const folders = new Map<string, string[]>();
   for await (const { key } of platform.store.list(`checkpoints/${jobId}/run_training/`)) {
     const folder = key.slice(0, key.indexOf('/', key.indexOf('/step-') + 1));

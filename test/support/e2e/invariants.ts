@@ -1,10 +1,13 @@
 import { expect } from 'vitest';
 import { MANIFEST_NAME } from '#lib/object-store/manifest.ts';
+import { eventually } from '../eventually.ts';
 import type { E2ePlatform } from './platform.ts';
 import type { Job, RestClient } from './rest-client.ts';
 
+type WithStore = Pick<E2ePlatform, 'store'>;
+
 /** Manifests of a job's artifacts in the object store, whatever attempt wrote them. */
-async function artifactManifests(platform: E2ePlatform, client: RestClient, job: Job): Promise<string[]> {
+async function artifactManifests(platform: WithStore, client: RestClient, job: Job): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of platform.store.list(`artifacts/${client.project}/${job.id}/`))
     if (key.endsWith(`/${MANIFEST_NAME}`)) keys.push(key);
@@ -16,7 +19,7 @@ async function artifactManifests(platform: E2ePlatform, client: RestClient, job:
  * is in the store, and lane seconds that account for the whole time from start to end.
  */
 export async function expectCompletedOnce(
-  platform: E2ePlatform,
+  platform: WithStore,
   client: RestClient,
   job: Job,
   model: string,
@@ -45,4 +48,13 @@ async function expectTimeAddsUp(client: RestClient, job: Job): Promise<void> {
   const elapsedMs = Date.parse(events.at(-1)?.at ?? '') - Date.parse(events[0]?.at ?? '');
   const bookedMs = (sum('useful') + sum('lost') + sum('waiting')) * 1_000;
   expect(Math.abs(elapsedMs - bookedMs)).toBeLessThan(50);
+}
+
+/** Nothing of the project is reserved or on a lane any more. */
+export async function expectNothingLeft(client: RestClient): Promise<void> {
+  expect((await client.budget()).gpuSecondsReserved).toBe(0);
+  await eventually(async () => {
+    const lanes = await client.lanes();
+    expect(lanes.map(({ running, placed }) => running + placed)).toEqual(lanes.map(() => 0));
+  });
 }

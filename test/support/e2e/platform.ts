@@ -7,8 +7,10 @@ import { openObjectStore } from '#lib/object-store/open.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import { processIdentity } from '#lib/postgres/process-identity.ts';
 import { type Home, homeAt } from '../../../cli/start/home.ts';
+import type { LivenessPolicy } from '../../../cli/start/liveness-watch.ts';
 import { type Platform, startPlatform } from '../../../cli/start/platform.ts';
 import type { PlatformEvent } from '../../../cli/start/platform-event.ts';
+import { SERVICES, type ServiceDefinition } from '../../../cli/start/services.ts';
 import { eventually } from '../eventually.ts';
 import { RestClient } from './rest-client.ts';
 import { makeProject } from './tiny-jobs.ts';
@@ -18,7 +20,7 @@ export type Settings = Readonly<Record<string, string>>;
 /**
  * Seconds instead of minutes. Two seconds without a heartbeat are ten missed ones: less, and a busy machine loses leases of healthy workers.
  */
-const FAST: Settings = {
+export const FAST: Settings = {
   HEARTBEAT_EVERY_MS: '200',
   HEARTBEAT_TIMEOUT_MS: '2000',
   ACCEPT_TIMEOUT_MS: '3000',
@@ -26,6 +28,13 @@ const FAST: Settings = {
   WORKER_TIMEOUT_MS: '2000',
   RETRY_INITIAL_MS: '100',
 };
+
+/** Another worker of the same lane, as a second node would run it. */
+export function secondWorker(name: 'cpu-worker' | 'gpu-worker'): ServiceDefinition {
+  const first = SERVICES.find((service) => service.name === name);
+  if (first === undefined) throw new Error(name);
+  return { ...first, name: `${name}-2`, environment: () => ({ WORKER_ID: `${name}-2` }) };
+}
 
 /** The fake training program as TRAINER_COMMAND wants it. */
 export const SCRIPTED_TRAINER = JSON.stringify([
@@ -36,6 +45,10 @@ export const SCRIPTED_TRAINER = JSON.stringify([
 export interface E2ePlatformOptions {
   /** Over `FAST`, by service name or `*`. */
   readonly overrides?: Readonly<Record<string, Settings>>;
+  /** Besides the five of the product: a second worker of a lane, say. */
+  readonly moreServices?: readonly ServiceDefinition[];
+  /** For tests that stop processes for longer than the supervisor would watch. */
+  readonly liveness?: LivenessPolicy;
 }
 
 /** A running platform of real processes that a test file shares. */
@@ -43,12 +56,16 @@ export class E2ePlatform {
   readonly home: Home;
   readonly events: PlatformEvent[] = [];
   readonly #overrides: Readonly<Record<string, Settings>>;
+  readonly #services: readonly ServiceDefinition[];
+  readonly #liveness: LivenessPolicy | undefined;
   #platform: Platform | null = null;
   #adminKey = '';
 
-  constructor(folder: string, { overrides = {} }: E2ePlatformOptions) {
+  constructor(folder: string, { overrides = {}, moreServices = [], liveness }: E2ePlatformOptions) {
     this.home = homeAt(folder);
     this.#overrides = { ...overrides, '*': { ...FAST, ...overrides['*'] } };
+    this.#services = [...SERVICES, ...moreServices];
+    this.#liveness = liveness;
   }
 
   async start(): Promise<void> {
@@ -58,6 +75,10 @@ export class E2ePlatform {
       gatewayPort: 0,
       logLevel: 'info',
       overrides: this.#overrides,
+      services: this.#services,
+      // Tests kill the same service again and again: no growing pauses.
+      healthyAfterMs: 1,
+      ...(this.#liveness === undefined ? {} : { liveness: this.#liveness }),
       onEvent: (event) => this.events.push(event),
     });
     this.#adminKey = (await readFile(this.home.adminKeyFile, 'utf8')).trim();
@@ -122,7 +143,7 @@ export class E2ePlatform {
   }
 
   async logTail(lines = 25): Promise<string> {
-    const names = ['orchestrator', 'gateway', 'cpu-worker', 'gpu-worker'];
+    const names = this.#services.map(({ name }) => name).filter((name) => name !== 'drift-monitor');
     const tails = names.map(async (name) => {
       const text = await readFile(this.home.logFile(name), 'utf8').catch(() => '(no log)');
       const told = text.split('\n').filter((line) => !/"level":(10|20)|"http request"/.test(line));

@@ -38,10 +38,18 @@ export async function lockTable(databaseUrl: string, table: string): Promise<() 
 }
 
 /** Process numbers of the training programs that a GPU worker runs now. */
-export async function trainersOf(workerPid: number): Promise<number[]> {
-  const children = await readFile(`/proc/${workerPid}/task/${workerPid}/children`, 'utf8').catch(() => '');
+export const trainersOf = childrenOf;
+
+/** A process and everything that descends from it, whatever group or session it leads. */
+export async function processTree(pid: number): Promise<number[]> {
+  const below = await Promise.all((await childrenOf(pid)).map(processTree));
+  return [pid, ...below.flat()];
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
   return children
     .split(' ')
-    .filter((pid) => pid.trim() !== '')
+    .filter((child) => child.trim() !== '')
     .map(Number);
 }
