@@ -1,3 +1,4 @@
+import { Counter } from 'prom-client';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
@@ -8,6 +9,7 @@ import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
 import { buildServer } from './adapters/http/server.ts';
+import { startIngress } from './adapters/ingress-loop.ts';
 import { ensureAdminKey } from './app/api-keys.ts';
 import { adminKeyPath, GatewayConfig } from './config.ts';
 
@@ -24,7 +26,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   });
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
-  const { bus, codec } = await openMessaging(service, database);
+  const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
   const objects = openObjectStore(config.OBJECT_STORE_URL);
   const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
   readiness.add('objectStore', () => objects.check());
@@ -54,7 +56,22 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   if (await ensureAdminKey(services.keys, adminKeyFile(keyFile), Date.now()))
     logger.info({ file: keyFile }, 'platform admin key stored');
 
-  // 3. The door, opened last. Event streams end first, or the server would wait for them.
+  // 3. The door for systems.
+  const requests = new Counter({
+    name: 'trainyard_job_requests_total',
+    help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
+    labelNames: ['outcome'],
+    registers: [metrics],
+  });
+  const ingress = await startIngress(
+    bus,
+    { gateway: services.gateway, identify: (key) => services.authenticator.identify(key) },
+    { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
+  );
+  ingress.ended.catch((error: unknown) => service.fail(error));
+  service.onStop('ingress', () => ingress.stop());
+
+  // 4. The door for people, opened last. Event streams end first, or the server would wait for them.
   const server = await buildServer(services);
   service.onStop('http server', () => server.close());
   service.onStop('event streams', () => services.tail.close());
