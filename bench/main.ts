@@ -6,6 +6,7 @@ import { bus } from './bus.ts';
 import { demo } from './demo.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
+import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
 import { recovery } from './recovery.ts';
@@ -20,6 +21,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   recovery,
   scheduler,
   gateway,
+  ingress,
   memory,
   trainer,
   bus,

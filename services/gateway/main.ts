@@ -9,6 +9,7 @@ import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
 import { buildServer } from './adapters/http/server.ts';
+import { PostgresJobStore } from './adapters/postgres/job-store.ts';
 import { startIngress } from './adapters/ingress-loop.ts';
 import { ensureAdminKey } from './app/api-keys.ts';
 import { adminKeyPath, GatewayConfig } from './config.ts';
@@ -63,9 +64,20 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     labelNames: ['outcome'],
     registers: [metrics],
   });
+  // Its statements look up short lists in large tables, and are planned while those are empty.
+  const lookups = new Database({
+    url: config.DATABASE_URL,
+    applicationName: 'gateway-ingress',
+    maxConnections: 2,
+    indexLookupsOnly: true,
+  });
+  service.onStop('database of the ingress', () => lookups.close());
   const ingress = await startIngress(
     bus,
-    { gateway: services.gateway, identify: (key) => services.authenticator.identify(key) },
+    {
+      gateway: { ...services.gateway, jobs: new PostgresJobStore(lookups, bus) },
+      identify: (key) => services.authenticator.identify(key),
+    },
     { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
   );
   ingress.ended.catch((error: unknown) => service.fail(error));
