@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,scripts}/**/*.test.ts', 'test/{architecture,replay,simulation}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', ...DATABASE],
+          exclude: ['**/node_modules/**', '**/*.peer.test.ts', ...DATABASE],
           testTimeout: 60_000,
         },
       },
@@ -29,8 +29,18 @@ export default defineConfig({
       },
       {
         test: {
-          name: 'e2e',
+          name: 'peers',
           sequence: { groupOrder: 2 },
+          include: ['lib/**/*.peer.test.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 3 },
           include: HEAVY,
           fileParallelism: false,
           testTimeout: 300_000,
