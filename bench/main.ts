@@ -8,6 +8,7 @@ import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { objectStore } from './object-store.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
@@ -23,6 +24,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   memory,
   trainer,
   bus,
+  objectStore,
   demo,
 ];
 

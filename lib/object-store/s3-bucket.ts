@@ -133,7 +133,7 @@ export class S3Bucket {
     });
     const page = await this.#connection.request(
       (options) => this.#connection.client.send(command, options),
-      `listing ${prefix}`,
+      `listing ${prefix || 'it'}`,
     );
     const objects = (page.Contents ?? []).map(({ Key = '', Size = 0, LastModified }) => ({
       key: Key.slice(this.#connection.prefix.length),
@@ -142,7 +142,7 @@ export class S3Bucket {
     }));
     // A listing that was cut short still parses as XML: its own count shows it.
     if (page.KeyCount !== objects.length || page.IsTruncated === undefined)
-      throw new TrainyardError('StoreUnavailable', `listing ${prefix}: the answer is incomplete`);
+      throw new TrainyardError('StoreUnavailable', `listing ${prefix || 'it'}: the answer is incomplete`);
     return { objects, next: page.IsTruncated ? (page.NextContinuationToken ?? null) : null };
   }
 }

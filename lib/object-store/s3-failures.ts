@@ -70,6 +70,7 @@ const REASONS: Readonly<Record<string, string>> = {
   NoSuchBucket: 'the bucket does not exist',
   InvalidAccessKeyId: 'the server does not know the access key',
   InvalidAccessKey: 'the server does not know the access key',
+  XAdminUserNotFound: 'the server does not know the access key',
   SignatureDoesNotMatch: 'the secret key is wrong',
   AccessDenied: 'the credentials do not allow this',
   Forbidden: 'the credentials do not allow this',

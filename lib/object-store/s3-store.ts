@@ -1,7 +1,7 @@
 import { open, stat } from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
-import { TrainyardError } from '#lib/kernel/errors.ts';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { onWorkspace, readRange, sha256Of, writeRange } from './durable-files.ts';
 import { deliverAside, holdsContent } from './file-delivery.ts';
 import type { StoreWrite } from './file-upload.ts';
@@ -164,12 +164,18 @@ export class S3ObjectStore implements ObjectStore {
 
   /** Lists; until it worked once, also begins an upload and aborts it: a key that may only read is found at the start. */
   async check(): Promise<void> {
-    await this.#run(this.#options.location.bucket, undefined, async (bucket) => {
+    const { bucket: name, prefix, endpoint } = this.#options.location;
+    try {
+      const bucket = await this.#open();
       await bucket.list('', { limit: 1 });
       if (this.#wasWritable) return;
       await bucket.uploads.abort(await bucket.uploads.begin(`${STAGING_PREFIX}check`, null, false));
       this.#wasWritable = true;
-    });
+    } catch (error) {
+      const place = `s3://${name}/${prefix}${endpoint === undefined ? '' : ` at ${endpoint}`}`;
+      const { details } = error as { details?: Record<string, unknown> };
+      throw new TrainyardError('StoreUnavailable', `${place}: ${messageOf(error)}`, { ...(details && { details }) });
+    }
   }
 
   async #putBody(bucket: S3Bucket, key: string, body: Uint8Array, options: PutOptions): Promise<PutResult> {
