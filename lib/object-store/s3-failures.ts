@@ -8,7 +8,7 @@ interface SdkError {
 }
 
 /** The server's own code for what went wrong (`NoSuchKey`), else the name of the client's error. */
-export function s3CodeOf(error: unknown): string {
+function s3CodeOf(error: unknown): string {
   const { name } = (error ?? {}) as SdkError;
   return typeof name === 'string' ? name : '';
 }

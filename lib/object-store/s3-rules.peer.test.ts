@@ -4,20 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { FaultProxy, type SeenRequest } from '../../test/support/fault-proxy.ts';
-import { startS3Server } from '../../test/support/s3-server.ts';
+import { s3Suite } from '../../test/support/s3-suite.ts';
 import { collect, sha256, withCode } from './object-store-harness.ts';
 import { S3ObjectStore, type S3ObjectStoreOptions } from './s3-store.ts';
 
 const PART_BYTES = 5 * 1_024 * 1_024;
 
-const started = await startS3Server();
-if ('reason' in started) console.log(`not run: s3: ${started.reason}`);
-
-describe.skipIf('reason' in started)('rules of S3 alone', () => {
-  if ('reason' in started) return;
-  const { server } = started;
+await s3Suite('rules of S3 alone', (server) => {
   let proxy: FaultProxy;
   let folder: string;
   let raw: S3Client;
@@ -58,7 +53,6 @@ describe.skipIf('reason' in started)('rules of S3 alone', () => {
   afterAll(async () => {
     raw.destroy();
     await proxy.stop();
-    await server.stop();
     await rm(folder, { recursive: true, force: true });
   });
   beforeEach(async () => {
@@ -80,7 +74,7 @@ describe.skipIf('reason' in started)('rules of S3 alone', () => {
     proxy.script = () => null;
     proxy.seen.length = 0;
     expect(await open().putFile('resumed', path)).toMatchObject({ created: true, sha256: sha256(body) });
-    expect([...sentBefore, ...partsSeen()].sort()).toEqual([1, 2, 3, 4, 5, 6]);
+    expect([...sentBefore, ...partsSeen()].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(await rawKeys()).toEqual(['p/resumed']);
     expect(await rawUploads()).toBe(0);
   });

@@ -1,19 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, describe } from 'vitest';
-import { startS3Server } from '../../test/support/s3-server.ts';
+import { s3Suite } from '../../test/support/s3-suite.ts';
 import { objectStoreContract } from './object-store.contract.ts';
 import { S3ObjectStore } from './s3-store.ts';
 
-const started = await startS3Server();
-if ('reason' in started) console.log(`not run: s3: ${started.reason}`);
-
-describe.skipIf('reason' in started)('s3', () => {
-  if ('reason' in started) return;
-  const { server } = started;
+await s3Suite('s3', (server) => {
   const { endpoint, region, credentials } = server;
-  afterAll(() => server.stop());
 
   objectStoreContract('s3', async () => {
     const bucket = `contract-${randomBytes(6).toString('hex')}`;

@@ -73,18 +73,10 @@ export class FaultProxy {
     const seen = { method, path: decodeURIComponent(pathname), query: searchParams, headers };
     const fault = this.script(seen);
     this.seen.push({ ...seen, fault: fault?.kind ?? null });
-    switch (fault?.kind) {
-      case 'hang':
-        return;
-      case 'latency':
-        await delay(fault.ms);
-        break;
-      case 'internal-error':
-        return refuse(incoming, outgoing, 500, 'InternalError');
-      case 'slow-down':
-        return refuse(incoming, outgoing, 503, 'SlowDown');
-      default:
-    }
+    if (fault?.kind === 'hang') return;
+    if (fault?.kind === 'internal-error') return refuse(incoming, outgoing, 500, 'InternalError');
+    if (fault?.kind === 'slow-down') return refuse(incoming, outgoing, 503, 'SlowDown');
+    if (fault?.kind === 'latency') await delay(fault.ms);
     const answer = await this.#forward(incoming, fault);
     if (fault?.kind === 'lose-answer') {
       await answer.resume().toArray();
