@@ -5,7 +5,7 @@ import { type S3Server, startS3Server } from './s3-server.ts';
 export async function s3Suite(name: string, define: (server: S3Server) => void): Promise<void> {
   const started = await startS3Server();
   if ('reason' in started) return notRun(name, started.reason);
-  describe(`${name}`, () => {
+  describe(`on a real server: ${name}`, () => {
     afterAll(() => started.server.stop());
     define(started.server);
   });
