@@ -9,6 +9,7 @@ import { gateway } from './gateway.ts';
 import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { objectStore } from './object-store.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   memory,
   trainer,
   bus,
+  objectStore,
   demo,
 ];
 

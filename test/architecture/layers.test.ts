@@ -42,6 +42,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
 
 /** Who may load a package when the program runs. A package that is not listed may be loaded by nobody. */
 const PACKAGES: Readonly<Record<string, readonly RegExp[]>> = {
+  '@aws-sdk/client-s3': [/^lib\/object-store\//],
   xstate: [/^services\/orchestrator\/domain\//],
   avsc: [/^lib\/contracts\//],
   pg: [/^lib\/postgres\//],
