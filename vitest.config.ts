@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const HEAVY = ['test/e2e/**/*.test.ts'];
 /** Need a server of another make (Kafka, MLflow ...); skipped with a printed reason where there is none. */
-const PEERS = ['lib/**/*.peer.test.ts'];
+const PEERS = ['lib/**/*.peer.test.ts', 'test/peers/**/*.test.ts'];
 const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
 
 export default defineConfig({

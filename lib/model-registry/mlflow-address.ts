@@ -7,6 +7,24 @@ export interface MlflowCredentials {
   readonly password?: string;
 }
 
+/** The credentials that a service's environment holds. */
+export const mlflowCredentials = (variables: {
+  readonly MLFLOW_TRACKING_TOKEN?: string | undefined;
+  readonly MLFLOW_TRACKING_USERNAME?: string | undefined;
+  readonly MLFLOW_TRACKING_PASSWORD?: string | undefined;
+}): MlflowCredentials => {
+  const {
+    MLFLOW_TRACKING_TOKEN: token,
+    MLFLOW_TRACKING_USERNAME: username,
+    MLFLOW_TRACKING_PASSWORD: password,
+  } = variables;
+  return {
+    ...(token === undefined ? {} : { token }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  };
+};
+
 export interface MlflowAddress {
   /** Of the server, without credentials and without a slash at its end. */
   readonly address: string;

@@ -1,5 +1,7 @@
 import { openBus } from '#lib/bus/open.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
+import { artifactAddress } from '#lib/model-registry/artifact-address.ts';
+import { mlflowCredentials } from '#lib/model-registry/mlflow-address.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
@@ -29,7 +31,11 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   service.onStop('bus', () => bus.close());
   await bus.ensureTopics(topicSpecs());
   const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
   readiness.add('database', () => database.check());
   readiness.add('bus', () => bus.check());
   readiness.add('objectStore', () => objects.check());
