@@ -33,7 +33,7 @@ export default defineConfig({
       {
         test: {
           name: 'peers',
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           include: PEERS,
           fileParallelism: false,
           globalSetup: ['test/support/database-setup.ts'],
@@ -44,7 +44,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
           include: HEAVY,
           fileParallelism: false,
           testTimeout: 300_000,

@@ -60,7 +60,7 @@ export const HistoryAnswer = Type.Object({
 
 /** The answer as the schema has it. `RegistryUnavailable` when it is something else: another program or release answers there. */
 export function read<const T extends TSchema>(schema: T, answer: unknown): Static<T> {
-  if (Value.Check(schema, answer)) return answer as Static<T>;
+  if (Value.Check(schema, answer)) return answer;
   const [error] = Value.Errors(schema, answer);
   const where = `${error?.instancePath ?? '/'}: ${error?.message ?? ''}`;
   throw new TrainyardError('RegistryUnavailable', `MLflow answers in a form that is not known here, at ${where}`);

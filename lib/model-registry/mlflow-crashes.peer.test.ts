@@ -173,7 +173,7 @@ describe.skipIf(missing !== null)('a process that dies around any of its request
   test('a creation that MLflow carries out after its repetition is removed before the next version', async () => {
     const late: (() => Promise<unknown>)[] = [];
     const slowNetwork: typeof fetch = async (input, init) => {
-      if (late.length === 0 && String(input).includes('model-versions/create')) {
+      if (late.length === 0 && new Request(input).url.includes('model-versions/create')) {
         late.push(() => fetch(input, { ...init, signal: null }));
         throw cutConnection();
       }

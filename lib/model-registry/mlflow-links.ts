@@ -56,7 +56,7 @@ const MODELS = statement(
 const IN_LINE = statement('in-line', `select in_line as "inLine" from registry_mlflow_models where ${OF_MODEL}`);
 const ADD_MODEL = statement(
   'add-model',
-  'insert into registry_mlflow_models (namespace, project, name) values ($1, $2, $3) on conflict do nothing returning name',
+  'insert into registry_mlflow_models (namespace, project, name) values ($1, $2, $3) on conflict do nothing',
 );
 const SET_IN_LINE = statement('set-in-line', `update registry_mlflow_models set in_line = $4 where ${OF_MODEL}`);
 const ADD_VERSION = statement(
@@ -135,9 +135,9 @@ export const pageOfModels = async (
 export const isInLine = async (db: Queryable, model: ModelPlace): Promise<boolean | null> =>
   (await db.query<{ inLine: boolean }>(IN_LINE, place(model))).rows[0]?.inLine ?? null;
 
-/** True when the model was not known before. */
-export const addModel = async (tx: Queryable, model: ModelPlace): Promise<boolean> =>
-  (await tx.query(ADD_MODEL, place(model))).rowCount === 1;
+export const addModel = async (tx: Queryable, model: ModelPlace): Promise<void> => {
+  await tx.query(ADD_MODEL, place(model));
+};
 
 export const setInLine = async (tx: Queryable, model: ModelPlace, inLine: boolean): Promise<void> => {
   await tx.query(SET_IN_LINE, [...place(model), inLine]);

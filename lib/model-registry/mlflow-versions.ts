@@ -22,7 +22,7 @@ import { type ModelVersion, type NewModelVersion, type Stage, STAGES } from './p
 export async function createMlflowVersion(work: ModelWork, created: NewModelVersion): Promise<ModelVersion> {
   const { database, lease, model } = work;
   // 1. What earlier calls left: a new model may be known to MLflow, a known one may have an unfinished version.
-  if (await lease.write((tx) => addModel(tx, model))) await adopt(work);
+  if ((await isInLine(database, model)) === null) await adopt(work);
   const refused = await finishEarlier(work);
   // 2. The number, decided before anything is asked of MLflow: from here on this version exists once or is refused.
   if ((await linkBySource(database, model, created.sourceKey)) === null) {
@@ -82,16 +82,18 @@ export async function readLinks(
   model: ModelPlace,
   links: readonly VersionLink[],
 ): Promise<ModelVersion[]> {
-  const wanted = new Map(links.map((link) => [link.mlflowVersion ?? 0, link]));
-  const numbers = [...wanted.keys()];
+  const numbers = links.map(({ mlflowVersion }) => mlflowVersion ?? 0);
   if (numbers.length === 0) return [];
   const lowest = Math.min(...numbers);
   const read = new Map<number, ModelVersion>();
   for await (const page of versionsDownFrom(call, registeredModelName(model), Math.max(...numbers))) {
     for (const shown of page) {
-      const link = wanted.get(Number(shown.version));
-      const version = link === undefined ? null : versionOf(model, link, shown);
-      if (version !== null) read.set(version.version, version);
+      // More than one when the registered model was deleted and made again: only the newest of them is this version.
+      const candidates = links.filter(({ mlflowVersion }) => mlflowVersion === Number(shown.version));
+      for (const link of candidates) {
+        const version = versionOf(model, link, shown);
+        if (version !== null) read.set(link.version, version);
+      }
     }
     if (read.size === links.length || Number(page.at(-1)?.version ?? 0) <= lowest) break;
   }
@@ -133,10 +135,11 @@ async function adopt({ call, lease, model }: ModelWork): Promise<void> {
     }
   // The lowest of MLflow's numbers wins where there are twins, as it does everywhere else.
   found.sort((a, b) => a.mlflowVersion - b.mlflowVersion);
-  if (found.length > 0)
-    await lease.write(async (tx) => {
-      for (const version of found) await adoptVersion(tx, model, version);
-    });
+  // One transaction: a model that is known is never looked up again.
+  await lease.write(async (tx) => {
+    await addModel(tx, model);
+    for (const version of found) await adoptVersion(tx, model, version);
+  });
 }
 
 /** `StateConflict` for a version that our tables know and MLflow does not show any more. */

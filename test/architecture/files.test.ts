@@ -31,7 +31,7 @@ it('files are named in kebab-case, migrations by number and underscores', () => 
     const name = nameOf(path);
     return name.endsWith('.sql')
       ? !/^\d{4}_[a-z0-9]+(_[a-z0-9]+)*\.sql$/.test(name)
-      : !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|contract|child|config))?\.(ts|mjs)$/.test(name);
+      : !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|peer\.test|contract|child|config))?\.(ts|mjs)$/.test(name);
   });
   expect(wrong).toEqual([]);
 });

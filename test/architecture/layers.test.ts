@@ -21,7 +21,7 @@ const ROOMS: readonly RegExp[] = [
   /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|service|text|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo)\//,
-  /^test\/(architecture|simulation|replay|integration|e2e|support)\//,
+  /^test\/(architecture|simulation|replay|integration|e2e|peers|support)\//,
   /^(bench|scripts)\//,
   /^vitest\.config\.ts$/,
 ];
