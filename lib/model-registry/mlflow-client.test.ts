@@ -96,6 +96,12 @@ describe('the MLflow client', () => {
     expect(seen).toHaveLength(1);
   });
 
+  test('a probe is sent once', async () => {
+    answers = [text(503, 'upstream')];
+    await expect(client().callOnce(READ)).rejects.toMatchObject({ code: 'RegistryUnavailable' });
+    expect([seen.length, pauses.length]).toEqual([1, 0]);
+  });
+
   test('a refusal has its error code, whatever the status, and is not tried again', async () => {
     for (const status of [400, 404, 409]) {
       answers = [refusal(status, 'RESOURCE_DOES_NOT_EXIST')];

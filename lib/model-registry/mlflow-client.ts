@@ -66,9 +66,14 @@ export class MlflowClient {
       if (request.repeatable === false && answer.mayHaveArrived) throw answer.error;
       await wait(pauseMs * (0.5 + Math.random()));
     }
-    const last = await this.#once(request);
-    if (last.kind === 'ok') return last.body;
-    throw last.error;
+    return this.callOnce(request);
+  };
+
+  /** One try, for a probe that does not wait. */
+  readonly callOnce: MlflowCall = async (request) => {
+    const answer = await this.#once(request);
+    if (answer.kind === 'ok') return answer.body;
+    throw answer.error;
   };
 
   async #once(request: MlflowRequest): Promise<Answer> {

@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Database } from '#lib/postgres/database.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts';
 import { cutConnection, fetchAsHost, rawMlflow } from '../../test/support/mlflow-faults.ts';
-import { type MlflowServer, missingMlflow, startMlflow } from '../../test/support/mlflow-server.ts';
+import {
+  type MlflowServer,
+  missingMlflow,
+  missingMlflowClient,
+  startMlflow,
+} from '../../test/support/mlflow-server.ts';
 import { artifactAddress } from './artifact-address.ts';
 import { MlflowModelRegistry } from './mlflow-registry.ts';
 import { modelRegistryContract } from './model-registry.contract.ts';
@@ -55,7 +60,7 @@ describe.skipIf(missing !== null)('MLflow 3', () => {
     });
     afterAll(() => db.drop());
 
-    test.skipIf(missing === null && process.env['TEST_MLFLOW_URL'] !== undefined)(
+    test.skipIf(missingMlflowClient() !== null)(
       "MLflow's own Python client reads versions, lineage, aliases, runs and curves",
       async () => {
         const points = [4, 2, 1].map((value, step) => ({ name: 'train/loss', step: 10 * step, value }));

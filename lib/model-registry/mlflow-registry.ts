@@ -153,7 +153,8 @@ export class MlflowModelRegistry implements ModelRegistry {
     await guarded(async () => {
       await this.#database.query('select 1 from registry_mlflow_models limit 1');
       // Unlike /health this call passes MLflow's guards of host names and its login.
-      await this.#client.call({ method: 'POST', path: 'experiments/search', body: { max_results: 1 } });
+      // One try: a probe of readiness is given 2 s, and has to say why.
+      await this.#client.callOnce({ method: 'POST', path: 'experiments/search', body: { max_results: 1 } });
     });
   }
 

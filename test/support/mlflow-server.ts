@@ -22,6 +22,10 @@ export function missingMlflow(): string | null {
   return `no TEST_MLFLOW_URL and no ${RELEASE} in ${cacheFolder()}`;
 }
 
+/** Why nothing here can run MLflow's Python client; null when something can. */
+export const missingMlflowClient = (): string | null =>
+  findPython() === null ? `no ${RELEASE} in ${cacheFolder()}` : missingMlflow();
+
 /** The server that TEST_MLFLOW_URL names, else one of our own on a free port of the loopback, with its data in a temporary folder. */
 export async function startMlflow(): Promise<MlflowServer> {
   const python = findPython();
