@@ -218,8 +218,7 @@ describe.skipIf(missing !== null)('a process that dies around any of its request
         try {
           return await work();
         } catch (error) {
-          if (tries === 20) throw error;
-          expect(error).toMatchObject({ code: 'RegistryUnavailable' });
+          if (tries === 20 || (error as { code?: unknown }).code !== 'RegistryUnavailable') throw error;
         }
     };
     for (const key of ['a', 'b', 'c', 'd']) {

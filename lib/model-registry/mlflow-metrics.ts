@@ -63,7 +63,7 @@ function lastValues(points: readonly MetricPoint[]): Map<string, Map<number, num
 }
 
 /** The value of each step that counts: the one with the latest timestamp. */
-export function latestByStep(entries: readonly MetricEntry[]): Map<number, MetricEntry> {
+function latestByStep(entries: readonly MetricEntry[]): Map<number, MetricEntry> {
   const latest = new Map<number, MetricEntry>();
   for (const entry of entries) {
     const step = entry.step ?? 0;

@@ -64,11 +64,12 @@ export async function startMlflow(): Promise<MlflowServer> {
   }
 }
 
-const serverArguments = (folder: string, port: number): string[] => [
-  ...['-m', 'mlflow', 'server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
-  ...['--backend-store-uri', `sqlite:///${join(folder, 'mlflow.db')}`],
-  ...['--serve-artifacts', '--artifacts-destination', join(folder, 'artifacts')],
-];
+const serverArguments = (folder: string, port: number): string[] =>
+  [
+    ['-m', 'mlflow', 'server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
+    ['--backend-store-uri', `sqlite:///${join(folder, 'mlflow.db')}`],
+    ['--serve-artifacts', '--artifacts-destination', join(folder, 'artifacts')],
+  ].flat();
 
 const cacheFolder = (): string => process.env['PEERS_CACHE'] ?? join(homedir(), '.cache', 'trainyard', 'peers');
 
