@@ -1,6 +1,8 @@
 import { Counter } from 'prom-client';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
+import { artifactAddress } from '#lib/model-registry/artifact-address.ts';
+import { mlflowCredentials } from '#lib/model-registry/mlflow-address.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
@@ -29,7 +31,11 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
   const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
   readiness.add('objectStore', () => objects.check());
   readiness.add('modelRegistry', () => registry.check());
 
