@@ -8,6 +8,7 @@ import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
@@ -19,6 +20,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   timers,
   recovery,
   scheduler,
+  pruning,
   gateway,
   memory,
   trainer,

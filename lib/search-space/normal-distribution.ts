@@ -6,14 +6,14 @@ const NEWTON_STEPS = 100;
 const NEWTON_TOLERANCE = 1e-8;
 
 /** Cumulative distribution function of the standard normal. */
-export function normalCdf(x: number): number {
+function normalCdf(x: number): number {
   return 0.5 * erfc(-x * Math.SQRT1_2);
 }
 
 export const logNormalDensity = (x: number): number => -0.5 * x * x - LOG_SQRT_TWO_PI;
 
 /** log of `normalCdf`, accurate in the far left tail, where the function itself is 0. */
-export function logNormalCdf(x: number): number {
+function logNormalCdf(x: number): number {
   if (x > 6) return -normalCdf(-x);
   if (x > TAIL) return Math.log(normalCdf(x));
   // Asymptotic expansion of Mills' ratio, Abramowitz and Stegun 26.2.12.
@@ -40,7 +40,7 @@ export function logNormalMass(a: number, b: number): number {
 }
 
 /** The x with `logNormalCdf(x) = y` for y < 0: Newton's method from an approximation of the tail or of the middle. */
-export function normalQuantileOfLog(y: number): number {
+function normalQuantileOfLog(y: number): number {
   // Close to 0 the digits lie in 1 - exp(y): solved for -x.
   const flipped = y > -1e-2;
   const z = flipped ? Math.log(-Math.expm1(y)) : y;

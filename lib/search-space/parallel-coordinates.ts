@@ -55,10 +55,12 @@ function axisOf(parameter: Parameter): ParallelAxis {
 
 function positionOf(parameter: Parameter, value: Choice | undefined): number | null {
   if (value === undefined) return null;
-  if (parameter.type === 'categorical') return between(0, parameter.choices.length - 1, parameter.choices.indexOf(value));
+  if (parameter.type === 'categorical')
+    return between(0, parameter.choices.length - 1, parameter.choices.indexOf(value));
   const onAxis = (x: number): number => (parameter.log === true ? Math.log(x) : x);
   return between(onAxis(parameter.min), onAxis(parameter.max), onAxis(Number(value)));
 }
 
 /** The middle when the axis has one value only. */
-const between = (from: number, to: number, x: number): number => (from === to ? 0.5 : (x - from) / (to - from));
+const between = (from: number, to: number, x: number): number =>
+  from === to ? 0.5 : x === from ? 0 : (x - from) / (to - from);

@@ -1,9 +1,5 @@
 import { mulberry32, type RandomStream } from '#lib/kernel/random.ts';
-import {
-  evolvePruning,
-  type PruningState,
-  startPruning,
-} from '../../services/orchestrator/domain/pruning/pruning.ts';
+import { evolvePruning, type PruningState, startPruning } from '../../services/orchestrator/domain/pruning/pruning.ts';
 import type { PruningDecision, PruningPolicy } from '../../services/orchestrator/domain/pruning/pruning-event.ts';
 
 export interface CurveSet {

@@ -118,7 +118,7 @@ function bestOf(values: readonly number[], direction: Direction): number {
  * numpy's `nanpercentile` (method `linear`), operation by operation: equal inputs have to give equal thresholds, because equal is
  * kept. Next to an infinite value the interpolation may be NaN, and then nothing is pruned.
  */
-export function percentile(values: readonly number[], percent: number): number {
+function percentile(values: readonly number[], percent: number): number {
   const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   const last = sorted.length - 1;
   const virtual = last * (percent / 100);

@@ -34,7 +34,11 @@ export function startPruning({ settings }: PruningPolicy): PruningState {
  * Folds one event: the decisions follow from the policy and the events so far, whatever happened in between. A pruned trial stands as
  * pruned from here on; whoever carries the decision out stops it. Never changes `state`, which may be a JSON copy.
  */
-export function evolvePruning(policy: PruningPolicy, state: PruningState, event: PruningEvent): PruningStep<PruningState> {
+export function evolvePruning(
+  policy: PruningPolicy,
+  state: PruningState,
+  event: PruningEvent,
+): PruningStep<PruningState> {
   switch (event.type) {
     case 'ended':
       return withStanding(state, event.trial, event.outcome);
@@ -65,7 +69,11 @@ function evolveReport(policy: PruningPolicy, state: PruningState, report: TrialR
   }
 }
 
-const ignore = (state: PruningState, ignored: IgnoredReason): PruningStep<PruningState> => ({ state, decisions: [], ignored });
+const ignore = (state: PruningState, ignored: IgnoredReason): PruningStep<PruningState> => ({
+  state,
+  decisions: [],
+  ignored,
+});
 
 const isRunning = (standing: TrialStanding): boolean => standing === 'running' || standing === 'revived';
 

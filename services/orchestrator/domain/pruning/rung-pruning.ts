@@ -37,7 +37,8 @@ export const startRungs = (): RungState => ({ kind: 'rungs', trials: {}, rungs: 
 
 /**
  * Strategies that compare a trial with every other one that passed the same rung before it, running or not: they need no trial to be
- * complete. Between rungs nothing is judged. Ranks count strictly better values, so equals stay or go together.
+ * complete. Between rungs nothing is judged. Ranks count strictly better values: who equals the last one kept is kept. A decision knows
+ * only who came before, so it depends on the order of reports, and on nothing else.
  */
 export function rungReport(
   policy: PruningPolicy,
@@ -74,7 +75,7 @@ export function rungReport(
 }
 
 /** Step at which a rung lies. */
-export function rungStep(settings: RungSettings, rung: number): number {
+function rungStep(settings: RungSettings, rung: number): number {
   return settings.strategy === 'asha'
     ? settings.minimumSteps * settings.reductionFactor ** rung
     : settings.warmUpSteps + rung * settings.everySteps;
