@@ -10,6 +10,7 @@ import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
 import { objectStore } from './object-store.ts';
+import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
@@ -21,6 +22,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   timers,
   recovery,
   scheduler,
+  pruning,
   gateway,
   ingress,
   memory,

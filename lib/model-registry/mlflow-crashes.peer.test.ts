@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts';
 import { cutConnection, type Death, dyingFetch, rawMlflow } from '../../test/support/mlflow-faults.ts';
-import { type MlflowServer, missingMlflow, startMlflow } from '../../test/support/mlflow-server.ts';
+import { type MlflowServer, missingMlflow, mlflowServer } from '../../test/support/mlflow-server.ts';
 import { LINEAGE, newVersion, PROJECT, run } from './model-registry-harness.ts';
 import { MlflowModelRegistry, type MlflowRegistryOptions } from './mlflow-registry.ts';
 import type { MetricPoint, ModelRegistry } from './port.ts';
 
-const missing = missingMlflow();
+const missing = await missingMlflow();
 if (missing !== null) console.log(`not run: mlflow crashes: ${missing}`);
 
 describe.skipIf(missing !== null)('a process that dies around any of its requests to MLflow', () => {
@@ -15,10 +15,9 @@ describe.skipIf(missing !== null)('a process that dies around any of its request
   let db: TestDatabase;
   const namespace = `t${randomBytes(6).toString('hex')}`;
   beforeAll(async () => {
-    [server, db] = await Promise.all([startMlflow(), createTestDatabase({ maxConnections: 10 })]);
+    [server, db] = await Promise.all([mlflowServer(), createTestDatabase({ maxConnections: 10 })]);
   });
   afterAll(async () => {
-    await server.stop();
     await db.drop();
   });
 

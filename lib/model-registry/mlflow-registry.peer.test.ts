@@ -9,7 +9,7 @@ import {
   type MlflowServer,
   missingMlflow,
   missingMlflowClient,
-  startMlflow,
+  mlflowServer,
 } from '../../test/support/mlflow-server.ts';
 import { artifactAddress } from './artifact-address.ts';
 import { MlflowModelRegistry } from './mlflow-registry.ts';
@@ -18,15 +18,15 @@ import { newVersion, PROJECT, run, withCode } from './model-registry-harness.ts'
 import { openModelRegistry } from './open.ts';
 import type { ModelRegistry } from './port.ts';
 
-const missing = missingMlflow();
+const missing = await missingMlflow();
+const missingClient = await missingMlflowClient();
 if (missing !== null) console.log(`not run: mlflow: ${missing}`);
 
 describe.skipIf(missing !== null)('MLflow 3', () => {
   let server: MlflowServer;
   beforeAll(async () => {
-    server = await startMlflow();
+    server = await mlflowServer();
   });
-  afterAll(() => server.stop());
 
   const newNamespace = (): string => `t${randomBytes(6).toString('hex')}`;
   const url = (namespace: string): string => `mlflow+${server.url}?namespace=${namespace}`;
@@ -60,7 +60,7 @@ describe.skipIf(missing !== null)('MLflow 3', () => {
     });
     afterAll(() => db.drop());
 
-    test.skipIf(missingMlflowClient() !== null)(
+    test.skipIf(missingClient !== null)(
       "MLflow's own Python client reads versions, lineage, aliases, runs and curves",
       async () => {
         const points = [4, 2, 1].map((value, step) => ({ name: 'train/loss', step: 10 * step, value }));
@@ -71,7 +71,7 @@ describe.skipIf(missing !== null)('MLflow 3', () => {
         await registry.setStage(PROJECT, 'python', 2, 'prod');
         const script = new URL('../../test/support/read-mlflow.py', import.meta.url).pathname;
         const given = [server.url, shownName('python'), `trainyard:${namespace}/${PROJECT}`, 'run-1', 'train/loss'];
-        const { stdout } = await promisify(execFile)(server.python ?? '', [script, ...given], { timeout: 100_000 });
+        const { stdout } = await promisify(execFile)(await server.python(), [script, ...given], { timeout: 100_000 });
         const seen = JSON.parse(stdout) as { run: { id: string } };
         expect(seen).toMatchObject({
           versions: [

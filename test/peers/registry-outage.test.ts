@@ -16,9 +16,9 @@ import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { cpuActivities } from '../../services/cpu-worker/app/activities.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { cutConnection, rawMlflow } from '../support/mlflow-faults.ts';
-import { type MlflowServer, missingMlflow, startMlflow } from '../support/mlflow-server.ts';
+import { type MlflowServer, missingMlflow, mlflowServer } from '../support/mlflow-server.ts';
 
-const missing = missingMlflow();
+const missing = await missingMlflow();
 if (missing !== null) console.log(`not run: registry outage: ${missing}`);
 
 const JOB = 'job-outage';
@@ -32,7 +32,7 @@ describe.skipIf(missing !== null)('MLflow is down while a job ends', () => {
   let store: ObjectStore;
   beforeAll(async () => {
     [server, db, home] = await Promise.all([
-      startMlflow(),
+      mlflowServer(),
       createTestDatabase(),
       mkdtemp(join(tmpdir(), 'trainyard-outage-')),
     ]);
@@ -47,7 +47,6 @@ describe.skipIf(missing !== null)('MLflow is down while a job ends', () => {
     await writeFile(join(home, 'workspace', 'out', 'model-e1.metrics.jsonl'), `${lines.join('\n')}\n`);
   });
   afterAll(async () => {
-    await server.stop();
     await db.drop();
     await rm(home, { recursive: true, force: true });
   });
