@@ -6,7 +6,7 @@ import { chiSquareHomogeneity } from './chi-square.ts';
 import { jensenShannonDistance, wassersteinDistance } from './distances.ts';
 import { benjaminiHochberg } from './false-discovery.ts';
 import { chiSquareSurvival, logGamma } from './gamma.ts';
-import { kolmogorovLimitSurvival, kolmogorovSurvival } from './kolmogorov.ts';
+import { kolmogorovSurvival } from './kolmogorov.ts';
 import { normalQuantile, normalSurvival } from './normal.ts';
 import { comparePaired } from './paired-comparison.ts';
 import { populationStability } from './population-stability.ts';
@@ -58,7 +58,6 @@ const FUNCTIONS: Readonly<Record<string, (row: Numbers) => number>> = {
   studentTSurvival: ({ t = NaN, df = NaN }) => studentTSurvival(t, df),
   studentTUpperQuantile: ({ tail = NaN, df = NaN }) => studentTUpperQuantile(tail, df),
   incompleteBeta: ({ a = NaN, b = NaN, x = NaN }) => incompleteBeta(a, b, x),
-  kolmogorovLimitSurvival: ({ x = NaN }) => kolmogorovLimitSurvival(x),
 };
 
 describe('values equal scipy’s to nine digits', () => {

@@ -23,19 +23,6 @@ export function kolmogorovSurvival(n: number, d: number): number {
   return clip(1 - pelzGood(n, d));
 }
 
-/** Probability that the limit of sqrt(n) D exceeds `x` >= 0 (Kolmogorov 1933); the alternating sum, or its theta dual for small `x`. */
-export function kolmogorovLimitSurvival(x: number): number {
-  if (x <= 0) return 1;
-  let sum = 0;
-  if (x < 1.18) {
-    const power = Math.exp(-(Math.PI * Math.PI) / (8 * x * x));
-    for (let k = 1; k < 20; k += 2) sum += power ** (k * k);
-    return 1 - (Math.sqrt(2 * Math.PI) / x) * sum;
-  }
-  for (let k = 1; k < 20; k++) sum += (k % 2 === 1 ? 1 : -1) * Math.exp(-2 * k * k * x * x);
-  return 2 * sum;
-}
-
 const clip = (p: number): number => Math.min(1, Math.max(0, p));
 
 /** Exact one-sided survival, P(D+ >= d) (Smirnov 1944; Birnbaum and Tingey 1951); O(n). All terms are positive, summed from logarithms. */

@@ -31,7 +31,29 @@ export function twoSampleKs(
     method === 'exact' ||
     (method === 'auto' && Math.max(a.length, b.length) <= MAX_EXACT_SIZE && lattice / divisor < MAX_EXACT_LATTICE);
   if (exact) return { statistic, pValue: exactPValue(a.length, b.length, divisor, statistic), method: 'exact' };
-  const effective = Math.max(1, roundHalfEven((a.length * b.length) / (a.length + b.length)));
+  return asymptotic(statistic, a.length, b.length);
+}
+
+/**
+ * The same for a large sample of `size` values of which only `quantiles` are kept, made by `evenQuantiles` of it: the statistic is off by at most
+ * 1 / (2 quantiles.length), which must be small beside 1 / sqrt(sample.length). Asymptotic law.
+ */
+export function ksAgainstQuantiles(quantiles: Float64Array, size: number, sample: Float64Array): KsResult {
+  invariant(quantiles.length > 0 && sample.length > 0, 'the Kolmogorov-Smirnov test needs values in both samples');
+  invariant(size >= quantiles.length, 'a sample has at least as many values as quantiles of it');
+  return asymptotic(ksStatistic(quantiles, sample), size, sample.length);
+}
+
+/** `count` values of a **sorted ascending** sample at the middles of `count` equal shares; the sample itself when it has no more. */
+export function evenQuantiles(sorted: Float64Array, count: number): Float64Array {
+  if (sorted.length <= count) return sorted;
+  return Float64Array.from({ length: count }, (_, i) => {
+    return sorted[Math.ceil(((i + 0.5) / count) * sorted.length) - 1] as number;
+  });
+}
+
+function asymptotic(statistic: number, n: number, m: number): KsResult {
+  const effective = Math.max(1, roundHalfEven((n * m) / (n + m)));
   return { statistic, pValue: kolmogorovSurvival(effective, statistic), method: 'asymptotic' };
 }
 
