@@ -15,7 +15,7 @@ const FEWEST_EXPECTED = 5;
 
 /**
  * Pearson's test that two count vectors over the same categories come from one distribution (2 x K table, no continuity correction).
- * The rarest categories are pooled, rarest first, until every expected count is at least `fewestExpected`; the choice looks at the totals of
+ * The rarest categories are pooled, rarest first (ties: by position), until every expected count is at least `fewestExpected`; the choice looks at the totals of
  * both rows only, so it does not bias the test. `fewestExpected` 0 pools only what is empty in both. Counts are >= 0, both rows have a positive sum.
  */
 export function chiSquareHomogeneity(
