@@ -86,7 +86,7 @@ export function assignToWindows(
 }
 
 /** Begin of the window that holds a time; epoch ms, 0 or more. */
-export const windowOf = ({ windowMs }: WindowPolicy, atMs: number): number => Math.floor(atMs / windowMs) * windowMs;
+const windowOf = ({ windowMs }: WindowPolicy, atMs: number): number => Math.floor(atMs / windowMs) * windowMs;
 
 function repeated(observation: Observation, known: KnownObservation | undefined): Standing | null {
   if (known === undefined) return null;
