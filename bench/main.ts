@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
 import { bus } from './bus.ts';
+import { canary } from './canary.ts';
 import { demo } from './demo.ts';
+import { drift } from './drift.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
 import { ingress } from './ingress.ts';
@@ -29,6 +31,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   trainer,
   bus,
   objectStore,
+  drift,
+  canary,
   demo,
 ];
 
