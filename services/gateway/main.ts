@@ -1,4 +1,5 @@
 import { Counter } from 'prom-client';
+import type { TransactionalBus } from '#lib/bus/port.ts';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { artifactAddress } from '#lib/model-registry/artifact-address.ts';
@@ -10,6 +11,7 @@ import { codeCommit } from '#lib/service/code-commit.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
+import type { HttpServices } from './adapters/http/app-types.ts';
 import { buildServer } from './adapters/http/server.ts';
 import { PostgresJobStore } from './adapters/postgres/job-store.ts';
 import { startIngress } from './adapters/ingress-loop.ts';
@@ -64,6 +66,23 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     logger.info({ file: keyFile }, 'platform admin key stored');
 
   // 3. The door for systems.
+  await openIngress(service, services, bus);
+
+  // 4. The door for people, opened last. Event streams end first, or the server would wait for them.
+  const server = await buildServer(services);
+  service.onStop('http server', () => server.close());
+  service.onStop('event streams', () => services.tail.close());
+  const address = await server.listen({ host: config.HOST, port: config.GATEWAY_PORT });
+  logger.info({ address }, 'gateway listens');
+}
+
+/** Records of `jobs.requests`, taken until the service stops. */
+async function openIngress(
+  service: ServiceContext<GatewayConfig>,
+  services: HttpServices,
+  bus: TransactionalBus,
+): Promise<void> {
+  const { config, logger, metrics } = service;
   const requests = new Counter({
     name: 'trainyard_job_requests_total',
     help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
@@ -88,11 +107,4 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   );
   ingress.ended.catch((error: unknown) => service.fail(error));
   service.onStop('ingress', () => ingress.stop());
-
-  // 4. The door for people, opened last. Event streams end first, or the server would wait for them.
-  const server = await buildServer(services);
-  service.onStop('http server', () => server.close());
-  service.onStop('event streams', () => services.tail.close());
-  const address = await server.listen({ host: config.HOST, port: config.GATEWAY_PORT });
-  logger.info({ address }, 'gateway listens');
 }
