@@ -41,7 +41,7 @@ export default defineConfig({
           globalSetup: ['test/support/database-setup.ts', 'test/support/peers/setup.ts'],
           fileParallelism: false,
           testTimeout: 120_000,
-          hookTimeout: 120_000,
+          hookTimeout: 180_000,
         },
       },
       {

@@ -3,11 +3,16 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
 import { bus } from './bus.ts';
+import { canary } from './canary.ts';
 import { demo } from './demo.ts';
+import { drift } from './drift.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
+import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
+import { objectStore } from './object-store.ts';
+import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { timers } from './timers.ts';
@@ -19,10 +24,15 @@ const BENCHMARKS: readonly Benchmark[] = [
   timers,
   recovery,
   scheduler,
+  pruning,
   gateway,
+  ingress,
   memory,
   trainer,
   bus,
+  objectStore,
+  drift,
+  canary,
   demo,
 ];
 

@@ -6,7 +6,7 @@ interface Answer {
   readonly body: Record<string, unknown>;
 }
 
-const BENCH_PROJECT = 'bench';
+export const BENCH_PROJECT = 'bench';
 const DATASET = 'bench-corpus';
 const CONCURRENT_JOBS = 10_000;
 const ENDLESS_BUDGET = 1e12;
@@ -62,15 +62,7 @@ export class GatewayClient {
   }
 
   async submit(idempotencyKey: string, maxSteps: number): Promise<string> {
-    const spec = {
-      dataset: { name: DATASET },
-      base: { config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
-      method: 'full',
-      model: { name: 'bench-model' },
-      hyperparameters: { maxSteps, learningRate: 0.008 },
-      evaluation: { suites: [{ suite: 'held_out_text' }] },
-    };
-    const body = { type: 'fine_tune', idempotencyKey, spec };
+    const body = { type: 'fine_tune', idempotencyKey, spec: benchSpec(maxSteps) };
     const answer = await this.call('POST', `/v1/jobs?project=${BENCH_PROJECT}`, body);
     return String(answer.body['id']);
   }
@@ -79,3 +71,13 @@ export class GatewayClient {
     this.#agent.destroy();
   }
 }
+
+/** What the benchmarks' jobs are asked to do. */
+export const benchSpec = (maxSteps: number) => ({
+  dataset: { name: DATASET },
+  base: { config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
+  method: 'full',
+  model: { name: 'bench-model' },
+  hyperparameters: { maxSteps, learningRate: 0.008 },
+  evaluation: { suites: [{ suite: 'held_out_text' }] },
+});

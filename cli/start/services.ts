@@ -18,6 +18,9 @@ export interface ServiceDefinition {
 const SERVICES_FOLDER = resolve(import.meta.dirname, '../../services');
 const entryOf = (name: string): string => join(SERVICES_FOLDER, name, 'main.ts');
 
+/** They allocate little, and V8's 16 MB are filled before anything is collected: 16 MB less of each while idle. */
+const SMALL_YOUNG_GENERATION = ['--max-semi-space-size=1'];
+
 /** The five services, as in production; all are started at once and need no order. */
 export const SERVICES: readonly ServiceDefinition[] = [
   {
@@ -34,9 +37,9 @@ export const SERVICES: readonly ServiceDefinition[] = [
     port: 'GATEWAY_PORT',
     environment: (home) => ({ ADMIN_KEY_FILE: home.adminKeyFile }),
   },
-  { name: 'cpu-worker', entry: entryOf('cpu-worker'), port: 'HEALTH_PORT' },
-  { name: 'gpu-worker', entry: entryOf('gpu-worker'), port: 'HEALTH_PORT' },
-  { name: 'drift-monitor', entry: entryOf('drift-monitor'), port: 'HEALTH_PORT' },
+  { name: 'cpu-worker', entry: entryOf('cpu-worker'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
+  { name: 'gpu-worker', entry: entryOf('gpu-worker'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
+  { name: 'drift-monitor', entry: entryOf('drift-monitor'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
 ];
 
 /** Everything a service is told besides its port; over what it inherits from the caller's environment. */

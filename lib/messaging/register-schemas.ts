@@ -10,8 +10,12 @@ const INCOMPATIBLE = 409;
 /**
  * Registers every message of this release under its subject, with the rule of its topic. Idempotent: what is there stays. Throws
  * `SchemaIncompatible` with the subject and the registry's reason (nothing of that subject is changed), `ServiceUnavailable` when it does not answer.
+ * `schemas` is for tests.
  */
-export async function registerSchemas(settings: RegistrySettings): Promise<readonly { subject: string; id: number }[]> {
+export async function registerSchemas(
+  settings: RegistrySettings,
+  schemas: Readonly<Record<MessageType, string>> = MESSAGE_SCHEMAS,
+): Promise<readonly { subject: string; id: number }[]> {
   const registry = registryClient(settings);
   const registered: { subject: string; id: number }[] = [];
   // One after the other: a registry on one database answers parallel registrations with conflicts.
@@ -19,7 +23,7 @@ export async function registerSchemas(settings: RegistrySettings): Promise<reado
     const subject = subjectOf(type);
     try {
       const { id } = await registry.register(
-        { type: SchemaType.AVRO, schema: MESSAGE_SCHEMAS[type] },
+        { type: SchemaType.AVRO, schema: schemas[type] },
         { subject, compatibility: COMPATIBILITY[compatibility] },
       );
       registered.push({ subject, id });

@@ -13,6 +13,9 @@ export interface RegistrySettings {
 /** Confluent's framing: a zero byte, the schema's id (4 bytes, big endian), the body. */
 const HEADER_BYTES = 5;
 
+/** A registry on a busy machine answers within a second. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
 /** An id that the registry does not know is asked for again after this: it may have been registered meanwhile. */
 const UNKNOWN_FOR_MS = 30_000;
 
@@ -65,7 +68,7 @@ export async function registryCodec(settings: RegistrySettings): Promise<Codec> 
         if (id !== null && !readers.has(id) && performance.now() >= (unknown.get(id) ?? 0)) missing.add(id);
       }
       for (const id of missing) {
-        const reader = await readerOf(registry, schemas, id);
+        const reader = await readerOf(settings, schemas, id);
         if (reader === null) unknown.set(id, performance.now() + UNKNOWN_FOR_MS);
         else readers.set(id, reader);
       }
@@ -100,14 +103,13 @@ async function idOf(registry: SchemaRegistry, type: MessageType): Promise<number
 }
 
 /** Null when the registry does not know the id, or it is a schema of somebody else, or one that today's cannot read. */
-async function readerOf(registry: SchemaRegistry, schemas: PayloadSchemas, id: number): Promise<PayloadReader | null> {
-  let text: string;
-  try {
-    text = JSON.stringify(await registry.getSchema(id));
-  } catch (error) {
-    if (isAbsent(error)) return null;
-    throw unreachable(error);
-  }
+async function readerOf(
+  settings: RegistrySettings,
+  schemas: PayloadSchemas,
+  id: number,
+): Promise<PayloadReader | null> {
+  const text = await schemaText(settings, id);
+  if (text === null) return null;
   try {
     return schemas.reader(text);
   } catch {
@@ -115,8 +117,26 @@ async function readerOf(registry: SchemaRegistry, schemas: PayloadSchemas, id: n
   }
 }
 
-/** Subject, version or schema not found: 404 with 40401, 40402 or 40403. */
-const isAbsent = (error: unknown): boolean => (error as { status?: unknown } | null)?.status === 404;
+/** As it was registered. Not by the client: what it returns has lost defaults and has other names. Null for an id that nobody registered. */
+async function schemaText({ url, auth }: RegistrySettings, id: number): Promise<string | null> {
+  const login = auth === undefined ? null : Buffer.from(`${auth.username}:${auth.password}`).toString('base64');
+  try {
+    const response = await fetch(`${url.replace(/\/+$/, '')}/schemas/ids/${id}`, {
+      headers: { accept: 'application/json', ...(login === null ? {} : { authorization: `Basic ${login}` }) },
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    });
+    if (response.status === 404) return null;
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const { schema } = (await response.json()) as { schema?: unknown };
+    return typeof schema === 'string' ? schema : null;
+  } catch (error) {
+    throw unreachable(error);
+  }
+}
+
+/** The client's word for a 404 (subject, version or schema not found); everything else has a status of its own or none. */
+const isAbsent = (error: unknown): boolean =>
+  (error as { name?: unknown } | null)?.name === 'ConfluentSchemaRegistryError';
 
 export const unreachable = (error: unknown): TrainyardError =>
   new TrainyardError(

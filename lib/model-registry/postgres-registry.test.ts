@@ -66,7 +66,7 @@ describe('postgres registry', () => {
     await expect(openModelRegistry('postgres:', db).check()).resolves.toBeUndefined();
   });
 
-  test.each(['', 'mlflow+http://user:secret@host:5000', 'postgres://host/db', 'file:///x'])(
+  test.each(['', 'mlflow://user:secret@host:5000', 'postgres://host/db', 'file:///x'])(
     'the URL %j is refused with the name of the variable and without its secrets',
     (url) => {
       expect(() => openModelRegistry(url, db)).toThrow(/MODEL_REGISTRY_URL/);

@@ -5,7 +5,6 @@ import {
   findVersion,
   findVersionBySource,
   insertVersion,
-  isVersionNumber,
   lockModel,
   type VersionRow,
   versionOf,
@@ -21,7 +20,15 @@ import {
   type Stage,
   STAGES,
 } from './port.ts';
-import { checkMetrics, checkNewVersion, checkPageLimit, checkRun, checkTags } from './validation.ts';
+import {
+  checkMetrics,
+  checkNewVersion,
+  checkPageLimit,
+  checkRun,
+  checkStage,
+  checkTags,
+  isVersionNumber,
+} from './validation.ts';
 
 const LIST_MODELS: NamedStatement = {
   name: 'registry-list-models',
@@ -121,14 +128,7 @@ export class PostgresModelRegistry implements ModelRegistry {
   }
 
   async setStage(project: string, name: string, version: number, stage: Stage): Promise<ModelVersion> {
-    if (!STAGES.includes(stage))
-      throw new TrainyardError(
-        'ValidationFailed',
-        `stage ${JSON.stringify(stage)} is not one of ${STAGES.join(', ')}`,
-        {
-          fields: [{ pointer: '/stage', message: `must be one of ${STAGES.join(', ')}` }],
-        },
-      );
+    checkStage(stage);
     return this.#transaction(async (tx) => {
       if (!isVersionNumber(version)) throw absent(project, name, version);
       // MR-5: the lock orders promotions of one model, so that the unique index never has to refuse one.

@@ -1,6 +1,7 @@
 import { invariant, TrainyardError } from '#lib/kernel/errors.ts';
 import type { NamedStatement, Queryable } from '#lib/postgres/database.ts';
 import type { ModelVersion, NewModelVersion, Stage } from './port.ts';
+import { isVersionNumber } from './validation.ts';
 
 /** A row of `registry_versions` as selected by `VERSION_COLUMNS`. */
 export interface VersionRow {
@@ -80,10 +81,6 @@ const INSERT_VERSION: NamedStatement = {
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          returning ${VERSION_COLUMNS}`,
 };
-
-/** What fits the column; for anything else PostgreSQL would answer with an error instead of nothing. */
-export const isVersionNumber = (version: number): boolean =>
-  Number.isInteger(version) && version >= 1 && version <= 2_147_483_647;
 
 export async function findVersion(
   db: Queryable,

@@ -1,5 +1,5 @@
 import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
-import type { Lineage, MetricPoint, NewModelVersion, RunRecord } from './port.ts';
+import { type Lineage, type MetricPoint, type NewModelVersion, type RunRecord, type Stage, STAGES } from './port.ts';
 
 /*
  * What every registry accepts. The bounds are those of MLflow 3 (measured on 3.17.2): it cuts longer params and tags silently, refuses
@@ -85,6 +85,19 @@ export function checkMetrics(points: readonly MetricPoint[]): void {
 export function checkPageLimit(limit: number): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE)
     refuse('page', [{ pointer: '/limit', message: `must be 1 to ${MAX_PAGE}` }]);
+}
+
+/** What fits the column; for anything else PostgreSQL would answer with an error instead of nothing. */
+export const isVersionNumber = (version: number): boolean =>
+  Number.isInteger(version) && version >= 1 && version <= 2_147_483_647;
+
+/** Throws `ValidationFailed` for a stage from outside that is none. */
+export function checkStage(stage: Stage): void {
+  if (STAGES.includes(stage)) return;
+  const allowed = STAGES.join(', ');
+  throw new TrainyardError('ValidationFailed', `stage ${JSON.stringify(stage)} is not one of ${allowed}`, {
+    fields: [{ pointer: '/stage', message: `must be one of ${allowed}` }],
+  });
 }
 
 function refuse(what: string, problems: readonly FieldError[]): void {

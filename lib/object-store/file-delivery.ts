@@ -42,13 +42,18 @@ export async function deliverFile(
   signal?: AbortSignal,
 ): Promise<void> {
   if (await onWorkspace(`reading ${path}`, () => holdsContent(path, info, signal))) return;
+  await deliverAside(path, (target) => copyVerified(source, target, info, path, signal));
+}
+
+/** Gives `copy` a new file beside `path`, which takes its place, durably, when `copy` did not throw; otherwise nothing stays. */
+export async function deliverAside(path: string, copy: (target: FileHandle) => Promise<void>): Promise<void> {
   const partial = join(dirname(path), partialNameOf(basename(path)));
   const target = await onWorkspace(`writing ${path}`, () =>
     open(partial, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL),
   );
   try {
     try {
-      await copyVerified(source, target, info, path, signal);
+      await copy(target);
       await onWorkspace(`writing ${path}`, () => target.sync());
     } finally {
       await target.close();

@@ -29,6 +29,7 @@ import {
 import { listObjects } from './file-listing.ts';
 import { findSame, publishContent, publishStaged } from './file-publish.ts';
 import { copyInParts, planParts, removeUpload, type StoreWrite } from './file-upload.ts';
+import { BodyFailure, expectDigest, piecesOf, tooLarge } from './incoming-body.ts';
 import { MAX_IN_MEMORY_BYTES, PART_BYTES } from './limits.ts';
 import { checkKey, checkPrefix } from './object-keys.ts';
 import type { ObjectInfo, ObjectStore, PutOptions, PutResult, Sha256 } from './port.ts';
@@ -258,28 +259,3 @@ async function openIfPresent(path: string): Promise<FileHandle | null> {
     throw error;
   }
 }
-
-/** Carries an error of the caller's stream past the mapping of the store's own errors. */
-class BodyFailure extends Error {}
-
-async function* piecesOf(body: Readable): AsyncGenerator<Buffer> {
-  try {
-    for await (const piece of body) yield Buffer.isBuffer(piece) ? piece : Buffer.from(piece as Uint8Array | string);
-  } catch (cause) {
-    throw new BodyFailure('the body failed', { cause });
-  }
-}
-
-function expectDigest(actual: ObjectInfo, expected: Sha256 | undefined): void {
-  if (expected === undefined || actual.sha256 === expected) return;
-  throw new TrainyardError(
-    'ChecksumMismatch',
-    `object ${actual.key}: the content has another SHA-256 than the one given`,
-    {
-      details: { key: actual.key, bytes: actual.bytes, sha256: actual.sha256, expectedSha256: expected },
-    },
-  );
-}
-
-const tooLarge = (key: string, maxBytes: number): TrainyardError =>
-  new TrainyardError('BodyTooLarge', `object ${key} is larger than ${maxBytes} bytes`, { details: { key, maxBytes } });

@@ -7,11 +7,20 @@ const MAX_SEGMENT_BYTES = 255;
 
 const SEGMENT = /^[A-Za-z0-9._=-]+$/;
 
-/** Throws `ValidationFailed` for a key outside the rules of the port; runs before any path is made of it. */
-export function checkKey(key: string): void {
-  const problem = key.length > MAX_KEY_BYTES ? `is longer than ${MAX_KEY_BYTES} bytes` : segmentProblem(key.split('/'));
+/**
+ * Throws `ValidationFailed` for a key outside the rules of the port; runs before any path is made of it. `prefixBytes`: what the store
+ * itself puts before the key, out of the same 1,024 bytes.
+ */
+export function checkKey(key: string, prefixBytes = 0): void {
+  const problem = keyProblem(key, MAX_KEY_BYTES - prefixBytes);
   if (problem !== null) throw refusal('key', key, problem);
 }
+
+/** True for a text that `checkKey` takes. */
+export const isKey = (text: string): boolean => keyProblem(text, MAX_KEY_BYTES) === null;
+
+const keyProblem = (key: string, maxBytes: number): string | null =>
+  key.length > maxBytes ? `is longer than ${maxBytes} bytes` : segmentProblem(key.split('/'));
 
 /** A prefix is the beginning of a key: empty, or ending anywhere inside one. */
 export function checkPrefix(prefix: string): void {

@@ -73,8 +73,15 @@ export const VARIABLES = {
   MODEL_REGISTRY_URL: Type.String({
     pattern: '^(?:postgres:|mlflow\\+https?://)',
     default: 'postgres:',
-    description: 'model registry: `postgres:` (built in) or mlflow+http://host:5000',
+    description: 'model registry: `postgres:` (built in) or mlflow+http://host:5000, optionally with ?namespace=name',
   }),
+  MLFLOW_TRACKING_TOKEN: Type.Optional(
+    Type.String({ minLength: 1, description: 'bearer token for MLflow; wins over user and password' }),
+  ),
+  MLFLOW_TRACKING_USERNAME: Type.Optional(
+    Type.String({ minLength: 1, description: 'user for MLflow; wins over the one in MODEL_REGISTRY_URL' }),
+  ),
+  MLFLOW_TRACKING_PASSWORD: Type.Optional(Type.String({ minLength: 1, description: 'password of that user' })),
   TRAINYARD_HOME: Type.String({ minLength: 1, default: '.trainyard', description: 'folder of the local platform' }),
   WORKSPACE_DIR: Type.String({ minLength: 1, description: 'folder in which workers keep the files of running jobs' }),
   CODE_COMMIT: Type.Optional(

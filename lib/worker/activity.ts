@@ -57,13 +57,16 @@ export interface Activity {
   run(context: ActivityContext): Promise<unknown>;
 }
 
-/** Thrown by an attempt that stopped on request with its state stored: it is requeued and burns no retry. */
+/** Thrown by an attempt that stopped with its state stored, on request or to wait elsewhere: it is requeued and burns no retry. */
 export class YieldedError extends Error {
   readonly step: number | null;
-  constructor(step: number | null) {
+  /** Why it stopped by itself; null when it was asked to. */
+  readonly reason: string | null;
+  constructor(step: number | null, reason: string | null = null) {
     super('the attempt yielded');
     this.name = 'YieldedError';
     this.step = step;
+    this.reason = reason;
   }
 }
 

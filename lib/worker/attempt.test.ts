@@ -63,6 +63,11 @@ describe('what an activity is given', () => {
     attempt.end('Revoked');
     expect(await ended).toEqual({ kind: 'yielded', reason: 'WorkerStopping', step: 7 });
   });
+
+  it('may yield by itself, and says why', async () => {
+    const end = await run(throwing(new YieldedError(null, 'RegistryUnavailable')));
+    expect(end).toEqual({ kind: 'yielded', reason: 'RegistryUnavailable', step: null });
+  });
 });
 
 describe('an output', () => {

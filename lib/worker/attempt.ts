@@ -77,7 +77,7 @@ export class Attempt {
       return completed(output);
     } catch (error) {
       if (error instanceof YieldedError)
-        return { kind: 'yielded', reason: String(this.#abort.signal.reason ?? ''), step: error.step };
+        return { kind: 'yielded', reason: error.reason ?? String(this.#abort.signal.reason ?? ''), step: error.step };
       // Asked to stop with its work unfinished, and it did: whatever it threw on the way is not a failure of the work.
       if (this.#abort.signal.aborted && !mustAbandon(this.#abort.signal))
         return { kind: 'yielded', reason: String(this.#abort.signal.reason), step: null };

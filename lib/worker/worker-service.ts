@@ -7,6 +7,8 @@ import { usesKafka } from '#lib/messaging/kafka-settings.ts';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
+import { artifactAddress } from '#lib/model-registry/artifact-address.ts';
+import { mlflowCredentials } from '#lib/model-registry/mlflow-address.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
@@ -16,6 +18,7 @@ import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 import type { ServiceContext } from '#lib/service/lifecycle.ts';
 import type { Activity } from './activity.ts';
 import { PostgresAttemptClaims } from './attempt-claims.ts';
+import type { WaitClock } from './registry-wait.ts';
 import { Worker } from './worker.ts';
 
 /** What every worker reads from its environment. */
@@ -25,6 +28,9 @@ export const WORKER_VARIABLES = {
   ...MESSAGING_VARIABLES,
   OBJECT_STORE_URL: VARIABLES.OBJECT_STORE_URL,
   MODEL_REGISTRY_URL: VARIABLES.MODEL_REGISTRY_URL,
+  MLFLOW_TRACKING_TOKEN: VARIABLES.MLFLOW_TRACKING_TOKEN,
+  MLFLOW_TRACKING_USERNAME: VARIABLES.MLFLOW_TRACKING_USERNAME,
+  MLFLOW_TRACKING_PASSWORD: VARIABLES.MLFLOW_TRACKING_PASSWORD,
   WORKSPACE_DIR: VARIABLES.WORKSPACE_DIR,
   WORKER_ID: Type.Optional(
     Type.String({
@@ -56,6 +62,8 @@ export interface WorkerPlatform {
   readonly workspaceDir: string;
   readonly workspaceMarginBytes: number;
   readonly log: ServiceContext<WorkerConfig>['logger'];
+  /** For tests; default: the machine's. */
+  readonly clock?: WaitClock;
 }
 
 /** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. Returns what it opened. */
@@ -75,7 +83,11 @@ export async function startWorkerService(
   const { bus, codec } = await openMessaging(service, database);
   const store = openObjectStore(config.OBJECT_STORE_URL);
   readiness.add('object store', () => store.check());
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
   readiness.add('model registry', () => registry.check());
   await mkdir(config.WORKSPACE_DIR, { recursive: true });
 

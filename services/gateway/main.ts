@@ -1,6 +1,9 @@
 import { Counter } from 'prom-client';
+import type { TransactionalBus } from '#lib/bus/port.ts';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
+import { artifactAddress } from '#lib/model-registry/artifact-address.ts';
+import { mlflowCredentials } from '#lib/model-registry/mlflow-address.ts';
 import { openModelRegistry } from '#lib/model-registry/open.ts';
 import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
@@ -8,7 +11,9 @@ import { codeCommit } from '#lib/service/code-commit.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
+import type { HttpServices } from './adapters/http/app-types.ts';
 import { buildServer } from './adapters/http/server.ts';
+import { PostgresJobStore } from './adapters/postgres/job-store.ts';
 import { startIngress } from './adapters/ingress-loop.ts';
 import { ensureAdminKey } from './app/api-keys.ts';
 import { adminKeyPath, GatewayConfig } from './config.ts';
@@ -28,7 +33,11 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
   const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, { database });
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
   readiness.add('objectStore', () => objects.check());
   readiness.add('modelRegistry', () => registry.check());
 
@@ -57,19 +66,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     logger.info({ file: keyFile }, 'platform admin key stored');
 
   // 3. The door for systems.
-  const requests = new Counter({
-    name: 'trainyard_job_requests_total',
-    help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
-    labelNames: ['outcome'],
-    registers: [metrics],
-  });
-  const ingress = await startIngress(
-    bus,
-    { gateway: services.gateway, identify: (key) => services.authenticator.identify(key) },
-    { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
-  );
-  ingress.ended.catch((error: unknown) => service.fail(error));
-  service.onStop('ingress', () => ingress.stop());
+  await openIngress(service, services, bus);
 
   // 4. The door for people, opened last. Event streams end first, or the server would wait for them.
   const server = await buildServer(services);
@@ -77,4 +74,37 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   service.onStop('event streams', () => services.tail.close());
   const address = await server.listen({ host: config.HOST, port: config.GATEWAY_PORT });
   logger.info({ address }, 'gateway listens');
+}
+
+/** Records of `jobs.requests`, taken until the service stops. */
+async function openIngress(
+  service: ServiceContext<GatewayConfig>,
+  services: HttpServices,
+  bus: TransactionalBus,
+): Promise<void> {
+  const { config, logger, metrics } = service;
+  const requests = new Counter({
+    name: 'trainyard_job_requests_total',
+    help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
+    labelNames: ['outcome'],
+    registers: [metrics],
+  });
+  // Its statements look up short lists in large tables, and are planned while those are empty.
+  const lookups = new Database({
+    url: config.DATABASE_URL,
+    applicationName: 'gateway-ingress',
+    maxConnections: 2,
+    indexLookupsOnly: true,
+  });
+  service.onStop('database of the ingress', () => lookups.close());
+  const ingress = await startIngress(
+    bus,
+    {
+      gateway: { ...services.gateway, jobs: new PostgresJobStore(lookups, bus) },
+      identify: (key) => services.authenticator.identify(key),
+    },
+    { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
+  );
+  ingress.ended.catch((error: unknown) => service.fail(error));
+  service.onStop('ingress', () => ingress.stop());
 }

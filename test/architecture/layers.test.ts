@@ -18,7 +18,7 @@ const ROOMS: readonly RegExp[] = [
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
   /^services\/gpu-worker\/trainer\//,
-  /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|messaging|service|text|worker)\//,
+  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo)\//,
   /^test\/(architecture|simulation|replay|integration|peers|e2e|support)\//,
@@ -29,8 +29,10 @@ const ROOMS: readonly RegExp[] = [
 /** Folders of `lib/` that a folder of `lib/` may import, besides itself; a type is always free. */
 const LIB: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
+  'search-space': ['kernel'],
+  statistics: ['kernel'],
   text: ['kernel'],
-  contracts: ['kernel'],
+  contracts: ['kernel', 'search-space'],
   'object-store': ['kernel'],
   service: ['kernel'],
   postgres: ['kernel'],
@@ -42,6 +44,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
 
 /** Who may load a package when the program runs. A package that is not listed may be loaded by nobody. */
 const PACKAGES: Readonly<Record<string, readonly RegExp[]>> = {
+  '@aws-sdk/client-s3': [/^lib\/object-store\//],
   xstate: [/^services\/orchestrator\/domain\//],
   avsc: [/^lib\/contracts\//],
   pg: [/^lib\/postgres\//],
@@ -100,19 +103,22 @@ it('every source file lies in a room of the house', () => {
   expect(sourceFiles().filter((path) => !ROOMS.some((room) => room.test(path)))).toEqual([]);
 });
 
-it('a domain knows its own service’s domain, the kernel, the contracts and state machines, nothing else', () => {
+it('a domain knows its own service’s domain, the kernel, search spaces, the statistics, the contracts and state machines, nothing else', () => {
   const domain = imports.filter(({ from }) => layerOf(from) === 'domain');
   expect(domain.length).toBeGreaterThan(30);
   const wrong = domain.filter(({ from, target, isFile }) =>
     isFile
-      ? !target.startsWith(`services/${serviceOf(from)}/domain/`) && !/^lib\/(kernel|contracts)\//.test(target)
+      ? !target.startsWith(`services/${serviceOf(from)}/domain/`) &&
+        !/^lib\/(kernel|search-space|statistics|contracts)\//.test(target)
       : target !== 'xstate' && target !== 'typebox',
   );
   expect(show(wrong)).toEqual([]);
 });
 
 it('a domain is a function of its arguments: no clock, no chance, no input or output, nothing asynchronous', () => {
-  const files = product.filter((path) => layerOf(path) === 'domain' || path.startsWith('lib/kernel/'));
+  const files = product.filter(
+    (path) => layerOf(path) === 'domain' || /^lib\/(kernel|search-space|statistics)\//.test(path),
+  );
   expect(files.length).toBeGreaterThan(20);
   const impure =
     /\b(async|await)\b|\bnew Date\(\)|\bDate\.now\b|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\.|\bfetch\(|\bconsole\./;
@@ -162,6 +168,16 @@ it('the shared folders form layers: each loads only those below it', () => {
 it('the kernel is pure: it imports itself and no module of Node', () => {
   const kernel = imports.filter(({ from }) => from.startsWith('lib/kernel/'));
   expect(show(kernel.filter(({ target }) => !target.startsWith('lib/kernel/')))).toEqual([]);
+});
+
+it('the statistics are pure: they import themselves, the kernel and schemas', () => {
+  const statistics = imports.filter(({ from }) => from.startsWith('lib/statistics/'));
+  expect(statistics.length).toBeGreaterThan(10);
+  const wrong = statistics.filter(
+    ({ target, isFile }) =>
+      (!isFile && target !== 'typebox') || (isFile && !/^lib\/(kernel|statistics)\//.test(target)),
+  );
+  expect(show(wrong)).toEqual([]);
 });
 
 it('a package is loaded only where it belongs', () => {

@@ -26,7 +26,7 @@ export interface OpenPlace {
   readonly bus: TransactionalBus;
   readonly codec: Codec;
   readonly claims: AttemptClaims | null;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** What a service opens at its start, for one more process of the place. */

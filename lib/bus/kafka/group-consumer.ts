@@ -113,9 +113,10 @@ export class GroupConsumer {
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
-      eachBatch: async ({ batch, resolveOffset }) => {
+      eachBatch: async (payload) => {
         this.#lastActiveMs = performance.now();
-        if (consumer === this.#consumer && (await onBatch(batch))) resolveOffset(batch.lastOffset());
+        const { batch } = payload;
+        if (consumer === this.#consumer && (await onBatch(batch))) payload.resolveOffset(batch.lastOffset());
       },
     });
   }

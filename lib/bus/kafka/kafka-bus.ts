@@ -101,11 +101,11 @@ export class KafkaBus implements TransactionalBus {
     readonly messages: readonly OutgoingMessage[];
   }): Promise<TransactionalParts> {
     invariant(subscription instanceof KafkaSubscription, 'a subscription of this bus');
-    const { calls, settle } = this.#outbox.partsOf(await this.#publisher.prepare(messages));
+    const parts = this.#outbox.partsOf(await this.#publisher.prepare(messages));
     return {
-      calls,
+      calls: parts.calls,
       settle: (committed) => {
-        settle(committed);
+        parts.settle(committed);
         if (committed) subscription.commitSoon(positions);
       },
     };

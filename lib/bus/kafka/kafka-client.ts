@@ -32,7 +32,7 @@ export function kafkaClient(settings: KafkaSettings): Kafka {
 }
 
 /** What kafkajs is told. Its own routine log is dropped: a consumer that pauses a partition would log a line each time. */
-export function clientConfig(settings: KafkaSettings): KafkaConfig {
+function clientConfig(settings: KafkaSettings): KafkaConfig {
   const { clientId, tls, sasl, log } = settings;
   return {
     clientId,

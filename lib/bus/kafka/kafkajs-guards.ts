@@ -6,7 +6,7 @@ const require = createRequire(import.meta.url);
 
 interface RequestQueue {
   readonly pending: readonly unknown[];
-  scheduleCheckPendingRequests(): void;
+  scheduleCheckPendingRequests: (this: RequestQueue) => void;
 }
 
 interface JoinRequest {
@@ -21,10 +21,10 @@ interface MemberRequest {
 /** The methods of kafkajs's Broker that speak for a member of a group. */
 interface BrokerPrototype {
   lookupRequest(apiKey: number, definition: unknown): (parameters: object) => unknown;
-  joinGroup(request: JoinRequest): Promise<{ readonly memberId: string }>;
-  syncGroup(request: MemberRequest): Promise<unknown>;
-  heartbeat(request: MemberRequest): Promise<unknown>;
-  leaveGroup(request: MemberRequest): Promise<unknown>;
+  joinGroup: (this: BrokerPrototype, request: JoinRequest) => Promise<{ readonly memberId: string }>;
+  syncGroup: (this: BrokerPrototype, request: MemberRequest) => Promise<unknown>;
+  heartbeat: (this: BrokerPrototype, request: MemberRequest) => Promise<unknown>;
+  leaveGroup: (this: BrokerPrototype, request: MemberRequest) => Promise<unknown>;
 }
 
 /** Marks a prototype that is guarded already: several buses live in one process. */

@@ -4,6 +4,7 @@ import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { readManifest } from '#lib/object-store/manifest.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
+import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { StoredFolder } from '#lib/worker/workspace.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 
@@ -12,13 +13,13 @@ type Input = ActivityInput<'register_model'>;
 /** Step 11 of the flow: a model version in stage `dev` with its whole lineage. The job is the dedupe key: however often it runs, one version. */
 export async function registerModel(
   platform: WorkerPlatform,
-  { input, epoch }: ActivityContext<Input>,
+  { input, epoch, signal }: ActivityContext<Input>,
 ): Promise<ActivityOutput<'register_model'>> {
   const { jobId, project, name, dataset, artifacts, report } = input;
   const manifest = await readManifest(platform.store, artifacts.manifestKey, { expectedDigest: artifacts.digest });
   if (manifest.createdBy.jobId !== jobId)
     throw new TrainyardError('ManifestInvalid', `the artifacts were written by job ${manifest.createdBy.jobId}`);
-  const version = await platform.registry.createVersion({
+  const created = {
     project,
     name,
     sourceKey: jobId,
@@ -36,7 +37,8 @@ export async function registerModel(
       manifestDigest: artifacts.digest,
     },
     tags: await tags(platform, input),
-  });
+  };
+  const version = await whenRegistryServes(platform, signal, (registry) => registry.createVersion(created));
   platform.log.info({ jobId, name, version: version.version, epoch }, 'model version registered');
   return { name, version: version.version, stage: version.stage, lineage: { ...version.lineage } };
 }

@@ -5,6 +5,7 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { MetricPoint } from '#lib/model-registry/port.ts';
 import { uploadFolder } from '#lib/object-store/manifest.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
+import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 
 type Context = ActivityContext<ActivityInput<'upload_artifacts'>>;
@@ -31,17 +32,20 @@ export async function uploadArtifacts(
     onProgress: ({ bytes, totalBytes }) => context.progress({ step: bytes, stepsTotal: totalBytes }),
   });
   const runId = `run-${jobId}`;
-  await platform.registry.upsertRun({
+  const run = {
     runId,
     project,
     jobId,
     params,
     tags: { 'trainyard.job': jobId, 'trainyard.trainingEpoch': String(epoch) },
     artifactUris: uploaded.manifest.files.map((file) => file.key),
-  });
+  };
+  await whenRegistryServes(platform, context.signal, (registry) => registry.upsertRun(run));
   const points = await curves(dirname(folder));
   for (let at = 0; at < points.length; at += METRICS_PER_CALL)
-    await platform.registry.logMetrics(project, runId, points.slice(at, at + METRICS_PER_CALL));
+    await whenRegistryServes(platform, context.signal, (registry) =>
+      registry.logMetrics(project, runId, points.slice(at, at + METRICS_PER_CALL)),
+    );
   return {
     artifacts: { manifestKey: uploaded.manifestKey, digest: uploaded.digest },
     runId,

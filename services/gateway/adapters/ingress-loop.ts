@@ -18,14 +18,14 @@ export async function startIngress(
     topics: ['jobs.requests'],
     from: 'beginning',
   });
-  let stopping = false;
+  const stopping = new AbortController();
   const ended = (async () => {
-    while (!stopping) await turn(subscription, ports, observe);
+    while (!stopping.signal.aborted) await turn(subscription, ports, observe);
   })();
   return {
     ended,
     stop: async () => {
-      stopping = true;
+      stopping.abort();
       subscription.wake();
       await ended;
       await subscription.close();

@@ -129,6 +129,7 @@ async function requestOf(
   const access = accessTo(principal, payload.project, 'submitter');
   if (!access.ok) return new TrainyardError(access.code, access.reason);
   const { project, idempotencyKey, jobType: type, priority, labels, description } = payload;
+  if (!PROJECT_NAME.test(project)) return new TrainyardError('NotFound', `there is no project ${cut(project)}`);
   try {
     const spec: unknown = JSON.parse(payload.specJson);
     const body = { type, idempotencyKey, ...(priority === null ? {} : { priority }), labels, description, spec };

@@ -15,6 +15,7 @@ import { LoraConfig } from '#lib/contracts/trainer-protocol.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { explain } from './field-errors.ts';
+import { unstorable } from './storable.ts';
 
 const NAME_PATTERN = (Name as unknown as { pattern: string }).pattern;
 // Not Type.Record: `Value.Default` of TypeBox 1.4 throws on one that refuses further names.
@@ -73,6 +74,9 @@ export type Parsed =
  * key may come in the body, in the header, or equal in both. A dry run needs none.
  */
 export function parseSubmission(body: unknown, headerKey: string | undefined, dryRun: boolean): Parsed {
+  const odd = unstorable(body);
+  if (odd.length > 0)
+    return { ok: false, code: 'ValidationFailed', reason: 'the job contains text that cannot be stored', fields: odd };
   // 1. The envelope; the spec too, when its type is known, so that one answer names every field.
   const filled = Value.Default(Envelope, Value.Clone(body)) as Record<string, unknown>;
   const fields = explain(Envelope, filled);

@@ -347,3 +347,14 @@ describe('an accepted submission', () => {
     expect(rows).toEqual([]);
   });
 });
+
+it('text that no table takes is refused by its pointer, on every route with a body', async () => {
+  const nul = String.fromCodePoint(0);
+  const submitted = await gateway.call('/v1/jobs', {
+    key: one.submitter,
+    body: fineTune({ idempotencyKey: 'nul', description: nul }),
+  });
+  expect(problemOf(submitted)).toEqual({ status: 422, code: 'ValidationFailed', pointers: ['/description'] });
+  const project = await gateway.call('/v1/projects/three', { method: 'PUT', body: { displayName: `three${nul}` } });
+  expect(problemOf(project)).toEqual({ status: 422, code: 'ValidationFailed', pointers: ['/displayName'] });
+});

@@ -47,6 +47,8 @@ export interface E2ePlatformOptions {
   readonly overrides?: Readonly<Record<string, Settings>>;
   /** Besides the five of the product: a second worker of a lane, say. */
   readonly moreServices?: readonly ServiceDefinition[];
+  /** Of the distributed profile. */
+  readonly ports?: Settings;
   /** For tests that stop processes for longer than the supervisor would watch. */
   readonly liveness?: LivenessPolicy;
 }
@@ -58,14 +60,16 @@ export class E2ePlatform {
   readonly #overrides: Readonly<Record<string, Settings>>;
   readonly #services: readonly ServiceDefinition[];
   readonly #liveness: LivenessPolicy | undefined;
+  readonly #ports: Settings;
   #platform: Platform | null = null;
   #adminKey = '';
 
-  constructor(folder: string, { overrides = {}, moreServices = [], liveness }: E2ePlatformOptions) {
+  constructor(folder: string, { overrides = {}, moreServices = [], ports = {}, liveness }: E2ePlatformOptions) {
     this.home = homeAt(folder);
     this.#overrides = { ...overrides, '*': { ...FAST, ...overrides['*'] } };
     this.#services = [...SERVICES, ...moreServices];
     this.#liveness = liveness;
+    this.#ports = ports;
   }
 
   async start(): Promise<void> {
@@ -76,6 +80,7 @@ export class E2ePlatform {
       logLevel: 'info',
       overrides: this.#overrides,
       services: this.#services,
+      ports: this.#ports,
       // Tests kill the same service again and again: no growing pauses.
       healthyAfterMs: 1,
       ...(this.#liveness === undefined ? {} : { liveness: this.#liveness }),
