@@ -17,7 +17,8 @@ export class PositionCommitter {
 
   add(positions: readonly Position[]): void {
     for (const p of positions) this.#waiting.set(key(p), p);
-    if (!this.#closed) this.#running ??= this.#run();
+    // With nothing to store, `#run` would end before its promise is kept here, and that would look like a run under way for ever.
+    if (!this.#closed && this.#waiting.size > 0) this.#running ??= this.#run();
   }
 
   /** Stores what waits, once; what cannot be stored comes again to whoever is next. */
