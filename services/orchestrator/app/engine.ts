@@ -229,7 +229,7 @@ export class Engine {
     else this.#ports.log.error({ err: error, messages: messages.length }, 'batch failed, starting again from the log');
     if (!(error instanceof FencedError) && !isOperationalFailure(error)) this.#suspect(messages, error);
     // Whatever it was, it may come again at once: a failing turn must not become a busy loop.
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await this.#ports.clock.sleep(RETRY_MS);
     while (!this.#stopping) {
       try {
         const shards = shardsOf(subscription.assignment());
@@ -240,7 +240,7 @@ export class Engine {
         return;
       } catch (again) {
         this.#ports.log.error({ err: again }, 'cannot start again yet');
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.#ports.clock.sleep(RETRY_MS);
       }
     }
   }
