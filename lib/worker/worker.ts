@@ -180,7 +180,7 @@ export class Worker {
     } catch (error) {
       this.#options.log.warn({ err: error }, 'cannot take messages yet');
       await subscription.rewind();
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await this.#clock.sleep(RETRY_MS);
       return false;
     }
   }

@@ -115,7 +115,7 @@ export class Engine {
         const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
         messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
         await this.#ports.codec.prepare(messages.map((message) => message.value));
-        const batch = await this.#turn(messages);
+        const batch = await this.#turn(messages, before.committed);
         await before.committed.catch((error: unknown) => {
           // The batch before is at fault, not this one.
           messages = before.messages;
@@ -145,7 +145,7 @@ export class Engine {
   }
 
   /** Decides one batch in memory. */
-  async #turn(received: readonly ReceivedMessage[]): Promise<Batch> {
+  async #turn(received: readonly ReceivedMessage[], committed: Promise<void>): Promise<Batch> {
     const nowMs = this.#ports.clock.now();
     const batch = new Batch(nowMs);
     const context: DecisionContext = { batch, dispatcher: this.#dispatcher, nowMs };
@@ -153,7 +153,7 @@ export class Engine {
     await this.#memory.load(messages.filter(needsCell).map((m) => m.key));
     for (const { message, source } of messages) this.#handle(context, message, source);
     await this.#upkeep.run(context);
-    await this.#peers.run(context);
+    await this.#peers.run(context, committed);
     await this.#dispatching.run(context);
     this.#decider.showJobs(context);
     return batch;
