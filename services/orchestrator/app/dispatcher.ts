@@ -140,6 +140,20 @@ export class Dispatcher {
     else this.release(workflowId, activityId, entry.epoch);
   }
 
+  /**
+   * True for an announcement that a former incarnation made before we last heard of the present one: a copy of it was delivered late or again.
+   * Once the present one has been silent for as long as a dead worker, whoever speaks is believed: the worker's clock may have been set back.
+   */
+  isOfFormerLife(
+    { workerId, incarnation }: Pick<Heartbeat, 'workerId' | 'incarnation'>,
+    madeAtMs: number,
+    nowMs: number,
+  ): boolean {
+    const known = this.#workers.get(workerId);
+    if (known === undefined || known.incarnation === incarnation) return false;
+    return madeAtMs < known.lastSeenMs && nowMs - known.lastSeenMs < this.#workerTimeoutMs;
+  }
+
   /** Takes a worker's announcement. True when the worker was started anew: what its former incarnation ran is lost. */
   observe(heartbeat: Heartbeat, nowMs: number): boolean {
     const before = this.#workers.get(heartbeat.workerId);

@@ -186,7 +186,7 @@ export class Engine {
 
   #handle(context: DecisionContext, message: Message, source: ReceivedMessage): void {
     try {
-      if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload);
+      if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload, message.timeMs);
       if (message.type === 'ActivityProgressed') return this.#heartbeats.attempt(context, message.payload);
       if (!isWorkflowMessage(message)) return;
       const cell = this.#memory.get(message.key);

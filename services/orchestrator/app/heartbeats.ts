@@ -21,7 +21,9 @@ export class Heartbeats {
     this.#announce = announce;
   }
 
-  worker(context: DecisionContext, payload: WorkerHeartbeat): void {
+  /** `madeAtMs`: when the worker made it, by its own clock. */
+  worker(context: DecisionContext, payload: WorkerHeartbeat, madeAtMs: number): void {
+    if (context.dispatcher?.isOfFormerLife(payload, madeAtMs, context.nowMs) === true) return;
     const { workerId, incarnation, slots, running, partitions, deviceJson } = payload;
     const lane = payload.lane as Lane;
     context.batch.worker({
