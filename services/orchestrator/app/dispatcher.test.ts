@@ -161,7 +161,11 @@ describe('an announcement of another incarnation', () => {
     return dispatcher;
   };
 
-  it('is of a former life when it was made before the present one was last heard of', () => {
+  it('is of a former life when it was made before the newest of the present one, however late that was read', () => {
+    const late = new Dispatcher({ workerTimeoutMs: 1_000 });
+    late.observe(announces('w', { incarnation: 'i2' }), 500, 100);
+    expect(late.isOfFormerLife(announces('w', { incarnation: 'i3' }), 200, 510)).toBe(false);
+    expect(late.isOfFormerLife(announces('w'), 99, 510)).toBe(true);
     expect(known().isOfFormerLife(announces('w'), 499, 600)).toBe(true);
     expect(known().isOfFormerLife(announces('w'), 500, 600)).toBe(false);
     expect(known().isOfFormerLife(announces('w', { incarnation: 'i2' }), 499, 600)).toBe(false);

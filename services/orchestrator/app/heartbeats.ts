@@ -37,8 +37,9 @@ export class Heartbeats {
       seenAtMs: context.nowMs,
     });
     const capacity = { workerId, incarnation, lane, slots, running, partitions };
-    const reborn = context.dispatcher?.observe(capacity, context.nowMs) ?? false;
-    this.endFormerIncarnation(context, workerId, incarnation, context.nowMs);
+    const reborn = context.dispatcher?.observe(capacity, context.nowMs, madeAtMs) ?? false;
+    // By the time it was made: read late, it says nothing about an attempt that we heard of since.
+    this.endFormerIncarnation(context, workerId, incarnation, Math.min(madeAtMs, context.nowMs));
     if (reborn) this.#hurryUnconfirmed(workerId, context.nowMs);
   }
 
