@@ -44,7 +44,7 @@ export async function startEngine(
       store,
       codec,
       registry: options.registry ?? registryWithThreeSteps(),
-      clock: { ...systemClock, now: options.now ?? systemClock.now },
+      clock: { ...systemClock, now: options.now ?? (() => systemClock.now()) },
       log: options.log ?? quiet,
       owner,
     },
