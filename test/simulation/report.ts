@@ -18,7 +18,6 @@ export class Tally {
   #simulatedMs = 0;
   readonly #faults = new Map<string, number>();
   readonly #checked = new Map<string, number>();
-  readonly #known = new Map<string, number>();
   readonly #ends = new Map<string, number>();
 
   add(result: RunResult): void {
@@ -27,7 +26,6 @@ export class Tally {
     this.#simulatedMs += result.simulatedMs;
     addAll(this.#faults, result.faults);
     addAll(this.#checked, result.checked);
-    addAll(this.#known, result.known);
     addAll(this.#ends, result.ends);
   }
 
@@ -43,7 +41,6 @@ export class Tally {
       table('jobs that ended as', this.#ends),
       table('faults injected', inOrder(this.#faults)),
       table('looks at each rule', this.#checked),
-      ...(this.#known.size === 0 ? [] : [table('known weaknesses seen (docs/reliability.md)', this.#known)]),
     ].join('\n\n');
   }
 }

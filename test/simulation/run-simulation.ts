@@ -26,8 +26,6 @@ export interface RunResult {
   readonly faults: ReadonlyMap<FaultKind, number>;
   /** Looks at each rule. */
   readonly checked: ReadonlyMap<string, number>;
-  /** Known weaknesses that showed themselves. */
-  readonly known: ReadonlyMap<string, number>;
   /** The first violation ends a run. */
   readonly violation: Violation | null;
   /** The last events before the end, for a violation's report. */
@@ -100,7 +98,6 @@ function resultOf(seed: number, world: World): RunResult {
     ends,
     faults: faults.counts,
     checked: checks.violations.checked,
-    known: checks.violations.known,
     violation: checks.violations.found[0] ?? null,
     trace: sim.recentTrace(),
     logged: world.logged.slice(-200),

@@ -95,6 +95,12 @@ export class SimDatabase {
     return row;
   }
 
+  /** What lies in outboxes for the keys of these messages, in the order of the commits. */
+  waitingIn(messages: readonly OutgoingMessage[]): OutgoingMessage[] {
+    const same = ({ topic, key }: OutgoingMessage): boolean => messages.some((m) => m.topic === topic && m.key === key);
+    return this.outbox.flatMap((row) => row.messages.filter(same));
+  }
+
   deleteOutbox(rows: readonly OutboxRow[]): void {
     this.outbox = this.outbox.filter((row) => !rows.includes(row));
   }

@@ -76,7 +76,7 @@ export class SimJobStore implements JobStore {
       const job = database.jobs.get(id);
       if (job === undefined) return null;
       if (isFinalJob(job)) return { job, published: false };
-      this.#publish(messages);
+      this.#publish([...database.waitingIn(messages), ...messages]);
       return { job, published: true };
     });
   }

@@ -92,6 +92,6 @@ export class Checks {
   atEnd(accepted: readonly Accepted[]): void {
     this.#answers.atEnd();
     this.#budget.check();
-    this.#end.check(accepted, (workflowId) => this.#delivery.cancelOvertookStart(workflowId));
+    this.#end.check(accepted);
   }
 }

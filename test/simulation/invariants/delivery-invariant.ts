@@ -18,8 +18,6 @@ export class DeliveryInvariant {
   readonly #log: LogInvariant;
   readonly #messages = new Map<string, ReceivedMessage[]>();
   readonly #committed = new Map<string, number>();
-  readonly #startSent = new Set<string>();
-  readonly #overtaken = new Set<string>();
 
   constructor(violations: Violations, log: LogInvariant) {
     this.#violations = violations;
@@ -28,24 +26,10 @@ export class DeliveryInvariant {
 
   appended(message: ReceivedMessage): void {
     if (message.topic !== 'orchestrator.commands' && message.topic !== 'activities.events') return;
-    this.#watchOrder(message);
     const key = `${message.topic}/${message.partition}`;
     const known = this.#messages.get(key);
     if (known === undefined) this.#messages.set(key, [message]);
     else known.push(message);
-  }
-
-  /** The cancel request of this workflow was on the bus before its start: two processes' outboxes are emptied in any order (Kafka profile). */
-  cancelOvertookStart(workflowId: string): boolean {
-    return this.#overtaken.has(workflowId);
-  }
-
-  #watchOrder({ key, headers }: ReceivedMessage): void {
-    if (key === null) return;
-    if (headers['ce_type'] === 'StartWorkflow') this.#startSent.add(key);
-    if (headers['ce_type'] !== 'CancelJob' || this.#startSent.has(key) || this.#overtaken.has(key)) return;
-    this.#overtaken.add(key);
-    this.#violations.knownWeakness('a cancel request overtakes the start of its job');
   }
 
   committed(groupId: string, positions: readonly Position[]): void {
@@ -66,7 +50,7 @@ export class DeliveryInvariant {
       type === 'StartWorkflow'
         ? this.#log.started(workflowId)
         : type === 'CancelJob'
-          ? logged || this.#log.ended(workflowId) || this.#overtaken.has(workflowId)
+          ? logged || this.#log.ended(workflowId)
           : !MUST_BE_LOGGED.includes(type) || logged;
     this.#violations.check(
       RULES.messageLost,

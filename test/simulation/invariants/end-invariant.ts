@@ -31,9 +31,8 @@ export class EndInvariant {
     if (headers['ce_type'] === 'JobFinished') this.#announced.set(headers['ce_id'] ?? '', headers['ce_time'] ?? '');
   }
 
-  /** `uncancellable`: the workflows whose cancel request came too early to be heard (a known weakness). */
-  check(accepted: readonly Accepted[], uncancellable: (workflowId: string) => boolean): void {
-    for (const promise of accepted) this.#checkPromise(promise, uncancellable);
+  check(accepted: readonly Accepted[]): void {
+    for (const promise of accepted) this.#checkPromise(promise);
     for (const job of this.#database.jobs.values()) {
       const workflow = this.#database.workflows.get(job.workflowId);
       this.#violations.check(
@@ -52,11 +51,11 @@ export class EndInvariant {
     }
   }
 
-  #checkPromise({ jobId, request, cancelledAtMs }: Accepted, uncancellable: (workflowId: string) => boolean): void {
+  #checkPromise({ jobId, request, cancelledAtMs }: Accepted): void {
     const job = this.#database.jobs.get(jobId);
     const name = `${request.project}.${request.idempotencyKey}`;
     this.#violations.check(RULES.jobLost, job !== undefined, () => `${name} was accepted and is not there`);
-    if (job === undefined || cancelledAtMs === null || uncancellable(job.workflowId)) return;
+    if (job === undefined || cancelledAtMs === null) return;
     const log = this.#database.eventsOf(job.workflowId);
     const cancelled = log.some((event) => event.type === 'CancelRequested');
     const finishedAtMs = job.finishedAt?.getTime() ?? Infinity;

@@ -12,15 +12,9 @@ export class Violations {
   readonly #sim: Simulator;
   readonly found: Violation[] = [];
   readonly checked = new Map<string, number>();
-  /** Weaknesses that are known, described in docs/reliability.md and not mended yet: counted, no failure. */
-  readonly known = new Map<string, number>();
 
   constructor(sim: Simulator) {
     this.#sim = sim;
-  }
-
-  knownWeakness(name: string): void {
-    this.known.set(name, (this.known.get(name) ?? 0) + 1);
   }
 
   /** One look at a rule. `message` is made only when it is broken. */
