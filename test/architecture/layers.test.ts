@@ -18,7 +18,7 @@ const ROOMS: readonly RegExp[] = [
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
   /^services\/gpu-worker\/trainer\//,
-  /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|service|text|worker)\//,
+  /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo)\//,
   /^test\/(architecture|simulation|replay|integration|e2e|support)\//,
@@ -31,6 +31,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
   text: ['kernel'],
   contracts: ['kernel'],
+  datasets: ['kernel', 'text', 'contracts'],
   'object-store': ['kernel'],
   service: ['kernel'],
   postgres: ['kernel'],
