@@ -22,10 +22,10 @@ export interface SplitRow {
   readonly parts: readonly Uint16Array[];
 }
 
-export interface TokenRowFolder<Format extends TokenRowFormat> {
+export interface TokenRowFolder {
   /** Made if absent; files of an earlier attempt in it are removed. */
   readonly dir: string;
-  readonly format: Format;
+  readonly format: TokenRowFormat;
   readonly sourceDigest: string;
   readonly configDigest: string;
   readonly tokenizerJson: string;
@@ -37,9 +37,7 @@ export interface TokenRowFolder<Format extends TokenRowFormat> {
  * Writes a folder that `PreferenceDataset` or `PromptDataset` describes, `dataset.json` last. The same rows give the same bytes.
  * Holds one open shard a split in memory. A row with another number of parts, or an empty one, is a bug of the caller.
  */
-export async function writeTokenRows<Format extends TokenRowFormat>(
-  folder: TokenRowFolder<Format>,
-): Promise<(PreferenceDataset | PromptDataset) & { format: Format }> {
+export async function writeTokenRows(folder: TokenRowFolder): Promise<PreferenceDataset | PromptDataset> {
   const { dir, format, tokenizerJson } = folder;
   await clearFolder(dir);
   const { vocabularySize, endOfTextId } = loadTokenizer(tokenizerJson);

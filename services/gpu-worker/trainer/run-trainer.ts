@@ -3,7 +3,8 @@ import { assertNever, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { TRAINER_EXIT, type TrainerSpec } from '#lib/contracts/trainer-protocol.ts';
 import { describeFailure, systemCodeOf } from './failure.ts';
 import { runEvaluation } from './programs/evaluate.ts';
-import { type Outcome, type RunContext, runSft } from './programs/sft.ts';
+import type { Outcome, RunContext } from './programs/run-loop.ts';
+import { runSft } from './programs/sft.ts';
 import { parseTrainerSpec } from './spec.ts';
 
 /** Runs the spec at `specPath` and returns the exit code; a failure is printed as an `error` line first. */

@@ -15,8 +15,9 @@ import { baseConfig, loadBase } from '../model/load-base.ts';
 import type { Model } from '../model/weights.ts';
 import { derivedSeed, PURPOSE } from '../random.ts';
 import { type BatchSize, compileNextToken, compileScoring } from './causal-lm.ts';
+import { StopRequested } from './objective.ts';
 import { StepLines } from './progress.ts';
-import type { Outcome, RunContext } from './sft.ts';
+import type { Outcome, RunContext } from './run-loop.ts';
 
 /** Spread of random weights when an untrained model is evaluated; GPT-2's own. */
 const UNTRAINED_STD = 0.02;
@@ -54,6 +55,7 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
     context.send({ type: 'result', steps: progress.done, metrics: flat(metrics), files: [...EVALUATION_FILES] });
     return 'done';
   } catch (error) {
+    // An evaluation has nothing to checkpoint, its next attempt starts anew.
     if (error instanceof StopRequested) return 'yielded';
     throw error;
   }
@@ -120,9 +122,6 @@ function flat(metrics: readonly EvaluationMetric[]): Record<string, number> {
   }
   return values;
 }
-
-/** Thrown between two batches: an evaluation has nothing to checkpoint, its next attempt starts anew. */
-class StopRequested extends Error {}
 
 /** Counts batches as steps, so that a worker sees a long evaluation move. */
 class Progress {
