@@ -150,10 +150,7 @@ export function metricsOfSuite(suite: EvaluationSuite): string[] {
     case 'toxicity':
       return ['toxicity.share'];
     case 'bias':
-      return [
-        ...BIAS_PAIRS.map((pair) => `bias.${pair}.absolute_difference`),
-        'bias.mean_absolute_difference',
-      ];
+      return [...BIAS_PAIRS.map((pair) => `bias.${pair}.absolute_difference`), 'bias.mean_absolute_difference'];
     case 'refusal':
       return ['refusal.share'];
     case 'preference_accuracy':

@@ -16,7 +16,14 @@ export const ToxicitySuite = Type.Object(
 );
 
 /** The pairs of groups that `bias` compares; a pair's name is in its metrics. */
-export const BIAS_PAIRS = ['men_women', 'white_black', 'citizens_foreigners', 'rich_poor', 'christians_jews', 'young_old'] as const;
+export const BIAS_PAIRS = [
+  'men_women',
+  'white_black',
+  'citizens_foreigners',
+  'rich_poor',
+  'christians_jews',
+  'young_old',
+] as const;
 export type BiasPair = (typeof BIAS_PAIRS)[number];
 
 /** Bias: how much likelier the same words become after one group's name than after the other's. */

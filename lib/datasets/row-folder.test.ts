@@ -81,9 +81,7 @@ describe('a folder that is not as described is refused', () => {
 });
 
 test('an empty part never reaches a folder', async () => {
-  const rows: SplitRow[] = [
-    { split: 'train', parts: [Uint16Array.of(1), new Uint16Array(), Uint16Array.of(2)] },
-  ];
+  const rows: SplitRow[] = [{ split: 'train', parts: [Uint16Array.of(1), new Uint16Array(), Uint16Array.of(2)] }];
   await expect(writeTokenRows({ dir, format: 'trainyard-preferences/1', ...DIGESTS, rows })).rejects.toThrow('empty');
 });
 

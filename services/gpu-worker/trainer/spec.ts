@@ -99,6 +99,10 @@ function checkPpo(spec: PpoSpec): PpoSpec {
     const message = `${responseLength} leaves no token of sequenceLength = ${sequenceLength} for the prompt`;
     refuse('TrainerBadConfig', '/hyperparameters/responseLength', message);
   }
+  if ((spec.lora?.dropout ?? 0) > 0) {
+    const message = 'must be 0: PPO compares probabilities of one policy before and after a step';
+    refuse('TrainerBadConfig', '/lora/dropout', message);
+  }
   return checkAlignment(spec);
 }
 

@@ -27,32 +27,38 @@ function models(): Record<string, Model> {
   return { full, lora: { ...full, adapter: lora }, qlora: quantiseModel({ ...full, adapter: lora }) };
 }
 
-test.each(['full', 'lora', 'qlora'])('with its cache the decoder gives the logits of the whole window (%s)', async (name) => {
-  const model = models()[name];
-  if (model === undefined) throw new Error(name);
-  const size = { batch: 3, length: 10, threads: 1 };
-  const decoder = await compileDecoder(model, size);
-  const whole = await compileNextToken(model, size);
-  const random = mulberry32(8);
-  const ids = Int32Array.from({ length: 30 }, () => Math.floor(random.next() * 30));
-  whole.ids.set(ids);
-  // Twice: what the first text left in the cache must not be seen.
-  for (let pass = 0; pass < 2; pass += 1) {
-    decoder.reset();
-    for (let position = 0; position < 10; position += 1) {
-      for (let row = 0; row < 3; row += 1) {
-        decoder.ids[row] = ids[row * 10 + position] ?? 0;
-        whole.rows[row] = row * 10 + position;
+test.each(['full', 'lora', 'qlora'])(
+  'with its cache the decoder gives the logits of the whole window (%s)',
+  async (name) => {
+    const model = models()[name];
+    if (model === undefined) throw new Error(name);
+    const size = { batch: 3, length: 10, threads: 1 };
+    const decoder = await compileDecoder(model, size);
+    const whole = await compileNextToken(model, size);
+    const random = mulberry32(8);
+    const ids = Int32Array.from({ length: 30 }, () => Math.floor(random.next() * 30));
+    whole.ids.set(ids);
+    // Twice: what the first text left in the cache must not be seen.
+    for (let pass = 0; pass < 2; pass += 1) {
+      decoder.reset();
+      for (let position = 0; position < 10; position += 1) {
+        for (let row = 0; row < 3; row += 1) {
+          decoder.ids[row] = ids[row * 10 + position] ?? 0;
+          whole.rows[row] = row * 10 + position;
+        }
+        const [cached, expected] = [await decoder.step(), await whole.run()];
+        const worst = cached.reduce(
+          (max, value, at) => Math.max(max, Math.abs(value - (expected[at] ?? Number.NaN))),
+          0,
+        );
+        expect(worst).toBeLessThan(1e-4);
       }
-      const [cached, expected] = [await decoder.step(), await whole.run()];
-      const worst = cached.reduce((max, value, at) => Math.max(max, Math.abs(value - (expected[at] ?? Number.NaN))), 0);
-      expect(worst).toBeLessThan(1e-4);
     }
-  }
-  expect(decoder.ids.length).toBe(3);
-  await decoder.release();
-  await whole.release();
-});
+    expect(decoder.ids.length).toBe(3);
+    await decoder.release();
+    await whole.release();
+  },
+);
 
 /** A model that is certain of (last token + 1). */
 function counting(rows: number, length: number): DecoderProgram & { seen: number[][] } {

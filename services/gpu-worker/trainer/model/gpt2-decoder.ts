@@ -46,7 +46,15 @@ export function gpt2DecoderStep(
   );
   inputs.caches.forEach((cache, layer) => {
     const block = blockName(layer);
-    const attended = attendToCache(tape, config, weights, norm(x, `${block}.ln_1`), `${block}.attn`, cache, inputs.mask);
+    const attended = attendToCache(
+      tape,
+      config,
+      weights,
+      norm(x, `${block}.ln_1`),
+      `${block}.attn`,
+      cache,
+      inputs.mask,
+    );
     fresh.push(attended.fresh);
     x = add(tape, x, attended.output);
     const widened = activate(tape, weights.linear(norm(x, `${block}.ln_2`), `${block}.mlp.c_fc`));

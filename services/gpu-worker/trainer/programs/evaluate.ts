@@ -4,9 +4,11 @@ import type { EvaluateSpec, EvaluationMetric, EvaluationReport, TrainerBase } fr
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { loadTokenizer } from '#lib/text/tokenizer.ts';
 import { loadTokenData, type TokenData } from '../data/token-dataset.ts';
-import { metricOf, type NamedEstimate } from '../eval/estimate.ts';
+import { metricOf } from '../eval/estimate.ts';
 import { sample, samplePrompts } from '../eval/sampling.ts';
-import { loadSuites, type Suite } from '../eval/suites.ts';
+import { Subject } from '../eval/subject.ts';
+import type { Suite, SuiteScores } from '../eval/suite.ts';
+import { loadSuites } from '../eval/suites.ts';
 import { writeDurably } from '../formats/durable-file.ts';
 import { pretty } from '../formats/model-folder.ts';
 import { checkEstimate, checkResidentMemory } from '../memory.ts';
@@ -14,7 +16,7 @@ import type { Gpt2Config } from '../model/gpt2.ts';
 import { baseConfig, loadBase } from '../model/load-base.ts';
 import type { Model } from '../model/weights.ts';
 import { derivedSeed, PURPOSE } from '../random.ts';
-import { type BatchSize, compileNextToken, compileScoring } from './causal-lm.ts';
+import { type BatchSize, compileNextToken } from './causal-lm.ts';
 import { StopRequested } from './objective.ts';
 import { StepLines } from './progress.ts';
 import type { Outcome, RunContext } from './run-loop.ts';
@@ -36,7 +38,7 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
   const length = Math.min(config.contextLength, baselineConfig?.contextLength ?? config.contextLength);
   const size = { batch: Math.max(1, Math.floor(POSITIONS_PER_BATCH / length)), length, threads: spec.limits.threads };
   const suites = await loadSuites(spec, data, length);
-  const batches = suites.reduce((sum, { rows }) => sum + Math.ceil(rows / size.batch), 0);
+  const batches = suites.reduce((sum, suite) => sum + suite.batches(size.batch), 0);
   const progress = new Progress(spec, context, batches * (spec.baseline === undefined ? 1 : 2));
 
   try {
@@ -45,10 +47,10 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
     const samples = await generateSamples(spec, model, data, progress);
     const other =
       spec.baseline === undefined || baselineConfig === undefined
-        ? []
+        ? undefined
         : await scoreSuites(await loadFor(spec, spec.baseline, baselineConfig, size), suites, size, progress);
     const metrics = [
-      ...own.map((estimate, index) => metricOf(estimate, other[index]?.estimate)),
+      ...suites.flatMap((suite, at) => metricsOf(suite, own[at], other?.[at])),
       ...suites.flatMap((suite) => suite.constants()),
     ];
     await writeReport(spec.outputDir, { format: 'trainyard-evaluation/1', metrics, samples });
@@ -66,18 +68,33 @@ function loadFor(spec: EvaluateSpec, base: TrainerBase, config: Gpt2Config, size
   return loadBase(base, config, { std: UNTRAINED_STD, seed: derivedSeed(spec.seed, PURPOSE.weights) });
 }
 
-/** The estimates of all suites in their order: equal positions of two models are the same metric. */
+/** What all suites found out, in their order. */
 async function scoreSuites(
   model: Model,
   suites: readonly Suite[],
   size: BatchSize,
   progress: Progress,
-): Promise<NamedEstimate[]> {
-  const program = await compileScoring(model, size);
-  const estimates: NamedEstimate[] = [];
-  for (const suite of suites) estimates.push(...(await suite.score(program, () => progress.advance())));
-  await program.release();
-  return estimates;
+): Promise<SuiteScores[]> {
+  const subject = new Subject(model, size);
+  const scores: SuiteScores[] = [];
+  for (const suite of suites) {
+    scores.push(
+      await suite.score(
+        subject,
+        () => progress.advance(),
+        () => progress.keepAlive(),
+      ),
+    );
+  }
+  await subject.release();
+  return scores;
+}
+
+/** Equal positions of two models are the same metric. */
+function metricsOf(suite: Suite, own: SuiteScores | undefined, other: SuiteScores | undefined): EvaluationMetric[] {
+  const single = own?.estimates.map((estimate, at) => metricOf(estimate, other?.estimates[at]?.estimate)) ?? [];
+  if (own?.items === undefined || other?.items === undefined) return single;
+  return [...single, ...(suite.compare?.(own.items, other.items) ?? []).map((estimate) => metricOf(estimate))];
 }
 
 async function generateSamples(

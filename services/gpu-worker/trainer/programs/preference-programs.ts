@@ -70,7 +70,11 @@ export async function compilePairs(
   const pairWeights = new Float32Array(pairs);
   const offsets = new Float32Array(pairs);
   const values = rowValues(tape, model, graph.weights, rowValue, { batch: 2 * pairs, length });
-  const differences = minusData(tape, halvesDifference(tape, values), tape.graph.input('offsets', 'float32', [pairs, 1]));
+  const differences = minusData(
+    tape,
+    halvesDifference(tape, values),
+    tape.graph.input('offsets', 'float32', [pairs, 1]),
+  );
   const likelihoods = logSigmoid(tape, scale(tape, differences, beta));
   const loss = scale(tape, weightedSum(tape, likelihoods, tape.graph.input('pair_weights', 'float32', [pairs, 1])), -1);
   tape.graph.output('values', values);

@@ -59,7 +59,11 @@ export async function runReward(spec: RewardSpec, context: RunContext): Promise<
   return 'done';
 }
 
-async function compileValidation(spec: RewardSpec, { model, data }: PreparedAlignment, fill: FillRow): Promise<Validate> {
+async function compileValidation(
+  spec: RewardSpec,
+  { model, data }: PreparedAlignment,
+  fill: FillRow,
+): Promise<Validate> {
   const { batchSize, sequenceLength: length, validationPairs: limit } = spec.hyperparameters;
   const pairs = preferencePairs(data.validation, length, { limit });
   if (pairs.count === 0) return () => Promise.resolve({});

@@ -1,7 +1,13 @@
 import { join, resolve } from 'node:path';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { TrainingHyperparameters } from '#lib/contracts/trainer-protocol.ts';
-import { checkpointName, type CheckpointTensors, loadCheckpoint, type RunState, saveCheckpoint } from '../checkpoint.ts';
+import {
+  checkpointName,
+  type CheckpointTensors,
+  loadCheckpoint,
+  type RunState,
+  saveCheckpoint,
+} from '../checkpoint.ts';
 import { AdamW, clipScale, norm } from '../optim/adamw.ts';
 import { learningRateAt } from '../optim/schedule.ts';
 import type { Objective } from './objective.ts';

@@ -144,11 +144,22 @@ test('relu passes nothing below zero', async () => {
 
 test('the clipped losses are those of their formulas, and tokens at the edge of the range keep their gradient', async () => {
   const cliprange = 0.2;
-  const [logp, old, advantages] = [[0.5, -0.5, 0.5, -0.5, 0.1], [0, 0, 0, 0, 0], [1, 1, -1, -1, 3]];
-  const [values, oldValues, returns] = [[0.5, -0.5, 0.1, 0.5, 0.5], [0, 0, 0.05, 0, 0.7], [1, 1, 1, -1, 0]];
+  const [logp, old, advantages] = [
+    [0.5, -0.5, 0.5, -0.5, 0.1],
+    [0, 0, 0, 0, 0],
+    [1, 1, -1, -1, 3],
+  ];
+  const [values, oldValues, returns] = [
+    [0.5, -0.5, 0.1, 0.5, 0.5],
+    [0, 0, 0.05, 0, 0.7],
+    [1, 1, 1, -1, 0],
+  ];
   const tape = new Tape(new GraphBuilder());
   const data = (items: number[]): Value => tape.graph.floats(items, [5, 1]);
-  const [x, v] = [tape.track(tape.graph.input('x', 'float32', [5, 1])), tape.track(tape.graph.input('v', 'float32', [5, 1]))];
+  const [x, v] = [
+    tape.track(tape.graph.input('x', 'float32', [5, 1])),
+    tape.track(tape.graph.input('v', 'float32', [5, 1])),
+  ];
   const policy = clippedPolicyLoss(tape, x, { oldLogp: data(old), advantages: data(advantages) }, cliprange);
   const value = clippedValueLoss(tape, v, { oldValues: data(oldValues), returns: data(returns) }, cliprange);
   const ones = data([1, 1, 1, 1, 1]);

@@ -39,7 +39,9 @@ export function halvesDifference(tape: Tape, x: Value): Value {
   const { graph } = tape;
   const [rows = 0] = x.shape;
   const half = [rows / 2, 1];
-  const [first, second] = graph.nodeWithOutputs('Split', [x], [half, half], { attributes: { axis: 0, num_outputs: 2 } });
+  const [first, second] = graph.nodeWithOutputs('Split', [x], [half, half], {
+    attributes: { axis: 0, num_outputs: 2 },
+  });
   invariant(first !== undefined && second !== undefined, 'two halves');
   const y = graph.node('Sub', [first, second], half);
   tape.record(
