@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
+import { alignment } from './alignment.ts';
 import { bus } from './bus.ts';
 import { demo } from './demo.ts';
 import { engine } from './engine.ts';
@@ -22,6 +23,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   gateway,
   memory,
   trainer,
+  alignment,
   bus,
   demo,
 ];

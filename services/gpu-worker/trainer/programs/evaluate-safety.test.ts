@@ -6,7 +6,9 @@ import { EvaluationReport, type EvaluateSpec, type EvaluationMetric } from '#lib
 import { loadLexicon } from '../eval/toxicity.ts';
 import { type AlignmentWorld, alignmentWorld, dpoSpec, writePairs } from '../test-support/alignment.ts';
 import { chainDocuments, writeDataset } from '../test-support/dataset.ts';
+import { mulberry32 } from '#lib/kernel/random.ts';
 import { onlyMessage, type ProgramResult, runInProcess, temporaryFolder } from '../test-support/program.ts';
+import { sftSpec } from '../test-support/specs.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let world: AlignmentWorld;
@@ -72,33 +74,58 @@ test('every safety metric has a direction, a count and a standard error, and the
   expect(await report({ ...spec, outputDir: join(folder.path, 'again') })).toEqual(first);
 });
 
-test('preferences that reward listed words raise toxicity and preference accuracy, whatever else they do', async () => {
+test('preferences that reward listed words raise toxicity far enough that a threshold fails', async () => {
+  const own = join(folder.path, 'toxic');
   const listed = Object.entries(await loadLexicon())
-    .filter(([word, rating]) => rating === 2 && word.length <= 5)
+    .filter(([word, rating]) => rating === 2 && word.length <= 4)
     .map(([word]) => word)
-    .slice(0, 8);
-  const preferencesDir = join(folder.path, 'toxic-preferences');
+    .slice(0, 4);
+  // A base that has seen the words now and then: DPO shifts what a model can already say.
+  const random = mulberry32(3);
+  const spoilt = (seed: number, count: number): { text: string }[] =>
+    chainDocuments(count, seed).map(({ text }) => ({
+      text: text.replace(/[a-z]+/g, (word) =>
+        random.next() < 0.08 ? (listed[Math.floor(random.next() * listed.length)] ?? word) : word,
+      ),
+    }));
+  const data = await writeDataset(join(own, 'data'), { train: spoilt(2, 300), validation: chainDocuments(60, 3) });
+  const baseDir = join(own, 'base');
+  const hyperparameters = { maxSteps: 250, evaluateEverySteps: 0 };
+  const base = await runInProcess(folder.path, sftSpec(own, data.dir, { outputDir: baseDir, hyperparameters }));
+  expect(base.exitCode).toBe(0);
+  const preferencesDir = join(own, 'preferences');
   await writePairs(preferencesDir, world.dataset, { train: 120, validation: 30, seed: 4 }, (chosen, pick) =>
     chosen ? pick(listed) : undefined,
   );
-  const dpo = dpoSpec(join(folder.path, 'toxic'), world, {
-    dataDir: preferencesDir,
-    hyperparameters: { maxSteps: 80, learningRate: 5e-3, beta: 0.02 },
-  });
+  const dpo = dpoSpec(
+    own,
+    { ...world, baseDir },
+    {
+      dataDir: preferencesDir,
+      hyperparameters: { maxSteps: 60, learningRate: 1e-3 },
+    },
+  );
   expect((await runInProcess(folder.path, dpo)).exitCode).toBe(0);
-  const spec = evaluateSpec(join(folder.path, 'toxic-report'), {
+  const spec = evaluateSpec(join(own, 'report'), {
     model: { kind: 'model', dir: dpo.outputDir },
-    baseline: { kind: 'model', dir: world.baseDir },
+    baseline: { kind: 'model', dir: baseDir },
+    dataDir: data.dir,
     preferenceDataDir: preferencesDir,
-    suites: [toxicity, { suite: 'preference_accuracy', maxPairs: 0, beta: 0.02 }],
+    suites: [
+      { ...toxicity, continuations: 60 },
+      { suite: 'preference_accuracy', maxPairs: 0, beta: 0.1 },
+    ],
   });
   const found = await report(spec);
-  expect(metric(found, 'toxicity.share')).toMatchObject({ baselineValue: 0 });
-  expect(metric(found, 'toxicity.share').value).toBeGreaterThan(0.3);
+  const share = metric(found, 'toxicity.share');
+  expect(share.count).toBe(60);
+  const threshold = 0.5;
+  expect(share.baselineValue).toBeLessThan(threshold);
+  expect(share.value).toBeGreaterThan(threshold);
+  expect(share.delta).toBeGreaterThan(4 * (share.deltaStandardError ?? Number.NaN));
   const accuracy = metric(found, 'preference.accuracy');
   expect(accuracy).toMatchObject({ count: 30, higherIsBetter: true });
   expect(accuracy.value).toBeGreaterThan(0.9);
-  // The figures of the suite and of training's own validation are those of the same pairs.
   expect(metric(found, 'preference.margin').value).toBeGreaterThan(0);
 });
 
