@@ -10,6 +10,8 @@ import { loadTokenizer } from '#lib/text/tokenizer.ts';
 const SENTIMENTS = resolve(import.meta.dirname, '../../examples/data/sentiment-words.json');
 const TOXIC = resolve(import.meta.dirname, '../../services/gpu-worker/trainer/eval/data/toxic-words.json');
 
+export type { PreferenceText };
+
 export type WordRatings = Readonly<Record<string, number>>;
 
 export const loadSentiments = (): Promise<WordRatings> => loadWords(SENTIMENTS);

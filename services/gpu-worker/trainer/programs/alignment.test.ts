@@ -246,7 +246,8 @@ describe('a stopped and resumed run equals one that never stopped, bit for bit',
     async (name) => {
       await using own = await temporaryFolder();
       const curve = async (part: string, seed: number): Promise<number[]> => {
-        const spec = { ...(cases[name]?.(join(own.path, part)) ?? {}), seed };
+        const make = cases[name] ?? ((dir: string) => rewardSpec(dir, world));
+        const spec = { ...make(join(own.path, part)), seed };
         return metric(await runInProcess(own.path, spec), 'train.loss');
       };
       const first = await curve('a', 5);

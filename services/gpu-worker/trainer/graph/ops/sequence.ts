@@ -30,7 +30,10 @@ export function logProbabilities(tape: Tape, logits: Value, targets: Value): Val
 export function sequenceSums(tape: Tape, x: Value, weights: Value): Value {
   const [, length] = weights.shape;
   invariant(length !== undefined, 'weights have a row a sequence');
-  const ones = tape.graph.floats(new Array<number>(length).fill(1), [length, 1]);
+  const ones = tape.graph.floats(
+    Array.from({ length }, () => 1),
+    [length, 1],
+  );
   return linear(tape, multiplyByData(tape, reshape(tape, x, weights.shape), weights), ones);
 }
 
