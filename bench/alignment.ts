@@ -107,8 +107,8 @@ interface Trial {
   readonly own: string;
   readonly prompts: readonly string[];
   /** Continuations of prompt `index`. */
-  samples(index: number): string[];
-  folder(name: string): RowFolder;
+  readonly samples: (index: number) => string[];
+  readonly folder: (name: string) => RowFolder;
 }
 
 async function oneSeed(world: World, seed: number): Promise<Row> {

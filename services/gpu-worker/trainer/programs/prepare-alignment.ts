@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { TokenRowFormat } from '#lib/contracts/preference-dataset.ts';
-import type { SftSpec } from '#lib/contracts/trainer-protocol.ts';
 import { readTokenRows, type TokenRowData } from '#lib/datasets/row-folder-reader.ts';
 import { canonicalJson, type Json } from '#lib/kernel/canonical-json.ts';
 import { writeModelFolder } from '../formats/model-folder.ts';
@@ -72,7 +71,7 @@ const REPORTING: ReadonlySet<string> = new Set([
   'evaluateEverySteps',
   'validationPairs',
   'validationPrompts',
-] satisfies (keyof SftSpec['hyperparameters'] | 'validationPairs' | 'validationPrompts')[]);
+]);
 
 function digestOf(spec: AlignmentSpec, data: TokenRowData, identity: Readonly<Record<string, Json>>): string {
   const decisive = Object.entries(spec.hyperparameters).filter(([name]) => !REPORTING.has(name));

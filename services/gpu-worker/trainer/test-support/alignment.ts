@@ -21,7 +21,7 @@ export interface AlignmentWorld {
 const WORDS_OF_COMPLETION = 4;
 
 /** Every second word of the chains is liked. */
-export const likedWords = (): Set<string> => new Set(chainWords().filter((_, index) => index % 2 === 0));
+const likedWords = (): Set<string> => new Set(chainWords().filter((_, index) => index % 2 === 0));
 
 /** Trains the base and writes the datasets; a second or two. */
 export async function alignmentWorld(folder: string): Promise<AlignmentWorld> {
