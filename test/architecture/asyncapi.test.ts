@@ -27,7 +27,9 @@ function parser(): Parser {
 type Parsed = Awaited<ReturnType<Parser['parse']>>;
 /** Severity 0 is an error, as in the language server protocol. */
 const errors = ({ diagnostics }: Parsed): string[] =>
-  diagnostics.filter(({ severity }) => severity < 1).map(({ message, path }) => `${path.join('/')}: ${message}`);
+  diagnostics
+    .filter(({ severity }: { severity: number }) => severity === 0)
+    .map(({ message, path }) => `${path.join('/')}: ${message}`);
 
 describe('docs/asyncapi.yaml', () => {
   let text: string;
@@ -90,7 +92,7 @@ describe('docs/asyncapi.yaml', () => {
   it('gives other systems one direction on a public topic, and marks what is internal', () => {
     const operations = parsed.document?.operations().all() ?? [];
     const actionsOf = (topic: string): string[] =>
-      operations.filter((operation) => operation.id().endsWith(`.${topic}`)).map((operation) => operation.action());
+      operations.filter((operation) => operation.id()?.endsWith(`.${topic}`)).map((operation) => operation.action());
     for (const [topic, declaration] of topics) {
       const tags = parsed.document?.channels().get(topic)?.json<{ tags: unknown }>()?.tags;
       expect(tags).toEqual([{ name: declaration.public === undefined ? 'internal' : 'public' }]);
