@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { kafkaClient } from '#lib/bus/kafka/kafka-client.ts';
-import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { LagRow, OutgoingMessage } from '#lib/bus/port.ts';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import { type Codec, singleObjectCodec } from '#lib/contracts/codec.ts';
 import { TOPICS } from '#lib/contracts/topics.ts';
@@ -21,8 +21,8 @@ export interface BusDoor {
   publish(message: OutgoingMessage): Promise<void>;
   /** Everything that lies on the topics now, once; order only within a partition. */
   read(topics: readonly string[], onMessage: (message: LyingMessage) => void): Promise<void>;
-  /** Messages that the group has not processed. */
-  lag(groupId: string): Promise<number>;
+  /** Partitions in which the group has not processed everything, as `topic/partition: from end`. */
+  lagging(groupId: string): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ async function embeddedDoor({ database }: Site): Promise<BusDoor> {
       for (const { topic, key, headers, value } of rows)
         onMessage({ topic, key, headers: JSON.parse(headers) as Record<string, string>, value });
     },
-    lag: async (groupId) => total(await bus.lag(groupId)),
+    lagging: async (groupId) => lagging(await bus.lag(groupId)),
     close: () => bus.close(),
   };
 }
@@ -101,15 +101,15 @@ async function kafkaDoor(site: Site, url: string): Promise<BusDoor> {
         await consumer.disconnect();
       }
     },
-    lag: async (groupId) => {
+    lagging: async (groupId) => {
       const committed = await admin.fetchOffsets({ groupId });
-      const rows: { nextOffset: number; endOffset: number }[] = [];
+      const rows: Pick<LagRow, 'topic' | 'partition' | 'nextOffset' | 'endOffset'>[] = [];
       for (const { topic, partitions } of committed)
         for (const { partition, high, low } of await ends(topic)) {
           const offset = Number(partitions.find((each) => each.partition === partition)?.offset ?? -1);
-          rows.push({ nextOffset: offset < 0 ? low : offset, endOffset: high });
+          rows.push({ topic, partition, nextOffset: offset < 0 ? low : offset, endOffset: high });
         }
-      return total(rows);
+      return lagging(rows);
     },
     close: async () => {
       await Promise.allSettled([producer.disconnect(), admin.disconnect()]);
@@ -117,8 +117,10 @@ async function kafkaDoor(site: Site, url: string): Promise<BusDoor> {
   };
 }
 
-const total = (rows: readonly { nextOffset: number; endOffset: number }[]): number =>
-  rows.reduce((sum, { nextOffset, endOffset }) => sum + Math.max(0, endOffset - nextOffset), 0);
+const lagging = (rows: readonly Pick<LagRow, 'topic' | 'partition' | 'nextOffset' | 'endOffset'>[]): string[] =>
+  rows
+    .filter(({ nextOffset, endOffset }) => nextOffset < endOffset)
+    .map(({ topic, partition, nextOffset, endOffset }) => `${topic}/${partition}: ${nextOffset} of ${endOffset}`);
 
 /** All topics but the announcements of workers, which repeat themselves for ever. */
 export const READ_TOPICS = Object.keys(TOPICS).filter((topic) => topic !== 'workers.events');

@@ -29,7 +29,7 @@ export interface Fault {
   readonly number: number;
   readonly target: Target;
   readonly action: Action;
-  /** Quiet time before it, ms. */
+  /** Quiet time before it, from when everything is ready again, ms. */
   readonly gapMs: number;
   /** Of pause, freeze and outage, ms; 0 for the others. */
   readonly lastsMs: number;
@@ -66,7 +66,7 @@ const LASTS_MS: Readonly<Record<Action, readonly [number, number]>> = {
   outage: [1_000, 8_000],
 };
 
-const GAP_MS = [300, 3_000] as const;
+const GAP_MS = [1_000, 4_000] as const;
 
 /** One fault in this many comes together with the one before it, while that one still lasts. */
 const TOGETHER_ONE_IN = 6;

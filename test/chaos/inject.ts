@@ -21,6 +21,8 @@ export interface Strike {
   /** Which process: the service's name, `kafka-2`, the program's attempt. */
   readonly what: string;
   readonly attempt: StruckAttempt | null;
+  /** Another one was struck at the same time: whose doing what follows is cannot be told. */
+  readonly paired: boolean;
 }
 
 export interface InjectOptions {
@@ -66,7 +68,14 @@ async function strikeService({ site, onPid }: InjectOptions, fault: Fault, targe
   const pid = await eventually(() => readyPid(site, name), { withinMs: UP_WITHIN_MS, everyMs: 50 });
   onPid(pid);
   const beganAtMs = Date.now();
-  const struck = (overAtMs: number): Strike => ({ fault, beganAtMs, overAtMs, what: name, attempt: null });
+  const struck = (overAtMs: number): Strike => ({
+    fault,
+    beganAtMs,
+    overAtMs,
+    what: name,
+    attempt: null,
+    paired: false,
+  });
   if (fault.action === 'kill') {
     signalProcess(pid, 'SIGKILL');
     return struck(beganAtMs);
@@ -104,7 +113,7 @@ async function strikeTrainer({ site, mayStrike }: InjectOptions, fault: Fault): 
   const { pid, attempt } = found;
   const beganAtMs = Date.now();
   const what = `${attempt.activityId} of ${attempt.jobId}, attempt ${attempt.epoch}`;
-  const struck = (overAtMs: number): Strike => ({ fault, beganAtMs, overAtMs, what, attempt });
+  const struck = (overAtMs: number): Strike => ({ fault, beganAtMs, overAtMs, what, attempt, paired: false });
   if (fault.action === 'kill') {
     signalProcess(pid, 'SIGKILL');
     return struck(beganAtMs);
@@ -147,7 +156,14 @@ async function strikePostgres({ site, onPid }: InjectOptions, fault: Fault): Pro
   onPid(pid);
   const tree = fault.action === 'kill' ? [pid] : await processTree(pid);
   const beganAtMs = Date.now();
-  const struck = (): Strike => ({ fault, beganAtMs, overAtMs: Date.now(), what: 'postgres', attempt: null });
+  const struck = (): Strike => ({
+    fault,
+    beganAtMs,
+    overAtMs: Date.now(),
+    what: 'postgres',
+    attempt: null,
+    paired: false,
+  });
   if (fault.action === 'kill') {
     signalProcess(pid, 'SIGKILL');
     return struck();
@@ -173,7 +189,7 @@ async function strikePeer(
   await delay(fault.lastsMs);
   if (fault.action === 'outage') await peer.restart();
   else peer.kill('SIGCONT');
-  return { fault, beganAtMs, overAtMs: Date.now(), what, attempt: null };
+  return { fault, beganAtMs, overAtMs: Date.now(), what, attempt: null, paired: false };
 }
 
 function chosen<T>(from: readonly T[], choice: number): T {

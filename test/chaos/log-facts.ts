@@ -1,12 +1,9 @@
-import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
-import { partitionOf } from '#lib/kernel/partition.ts';
 import type { Database } from '#lib/postgres/database.ts';
 
 /** A fact of the log with what measuring needs of it. */
 export interface MeasuredFact {
   readonly workflowId: string;
   readonly jobId: string;
-  readonly partition: number;
   readonly type: string;
   readonly atMs: number;
   readonly activityId: string | null;
@@ -36,7 +33,6 @@ export async function readFacts(database: Database): Promise<MeasuredFact[]> {
   return rows.map((row) => ({
     workflowId: row.workflow_id,
     jobId: row.job_id,
-    partition: partitionOf(row.workflow_id, WORKFLOW_PARTITIONS),
     type: row.type,
     atMs: row.at_ms,
     activityId: row.activity,
@@ -54,6 +50,8 @@ export interface LostAttempt {
   readonly workerId: string | null;
   readonly startedAtMs: number;
   readonly endedAtMs: number;
+  /** It said so itself; else its lease ended. */
+  readonly failed: boolean;
   readonly lostMs: number;
 }
 
@@ -80,7 +78,12 @@ export function lostAttempts(facts: readonly MeasuredFact[]): LostAttempt[] {
         if (startedAtMs === null) break;
         const from = Math.max(startedAtMs, open.get(key)?.checkpointAtMs ?? 0);
         const workerId = open.get(key)?.workerId ?? fact.workerId;
-        const end = { startedAtMs, endedAtMs: atMs, lostMs: Math.max(0, atMs - from) };
+        const end = {
+          startedAtMs,
+          endedAtMs: atMs,
+          failed: fact.type === 'ActivityFailed',
+          lostMs: Math.max(0, atMs - from),
+        };
         lost.push({ jobId: fact.jobId, activityId, epoch, workerId, ...end });
         break;
       }

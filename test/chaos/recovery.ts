@@ -13,8 +13,7 @@ export interface Evidence {
  * Milliseconds from the fault until what it struck made progress again, as seen from the outside; null when that was not seen within a minute.
  *
  * - gateway: the first request that was made after the fault and answered;
- * - orchestrator, PostgreSQL, Kafka: until every partition that had facts in the seconds before has one again. Without any fault that takes as long
- *   as a partition is quiet anyway: `quiet` measures it;
+ * - orchestrator, PostgreSQL, Kafka: until every training that was under way is heard of again. That takes a moment without any fault too;
  * - a worker: the first attempt that it began after the fault and reported;
  * - a training program: the first fact of its activity that is not about its end;
  * - drift monitor: the first observation stored after the fault;
@@ -30,7 +29,7 @@ export function recoveryMs({ fault, beganAtMs, what, attempt }: Strike, evidence
     case 'orchestrator':
     case 'postgres':
     case 'kafka':
-      return everyPartition(facts, beganAtMs);
+      return everyTraining(facts, beganAtMs);
     case 'cpu-worker':
     case 'gpu-worker':
       return first(facts, beganAtMs, ({ workerId, startedAtMs }) => workerId === what && begun(startedAtMs, beganAtMs));
@@ -58,25 +57,36 @@ const ENDS = ['ActivityFailed', 'LeaseEnded', 'LateMessageIgnored'];
 
 /** What did not come within this time belongs to something else. */
 const WITHIN_MS = 60_000;
-/** A partition counts when it had a fact so shortly before the fault. */
-const BUSY_MS = 3_000;
 /** Messages that the orchestrator had read already are still decided when the broker is gone. */
 const IN_HAND_MS = 250;
+/** A training that was not heard of for so long before the moment had lost its worker before. */
+const HEARD_MS = 1_500;
 
-/** The longest wait among the partitions that were busy at this moment. */
-export function everyPartition(facts: readonly MeasuredFact[], momentMs: number): number | null {
-  const progress = facts.filter(({ type }) => type !== 'LateMessageIgnored');
-  const busy = new Set(
-    progress.filter(({ atMs }) => atMs > momentMs - BUSY_MS && atMs <= momentMs).map(({ partition }) => partition),
-  );
-  // A partition whose last job ended by then has nothing to go on with.
-  const later = progress.filter(({ atMs }) => atMs > momentMs + IN_HAND_MS && atMs <= momentMs + WITHIN_MS);
-  let longest: number | null = null;
-  for (const partition of busy) {
-    const next = later.find((fact) => fact.partition === partition);
-    if (next !== undefined) longest = Math.max(longest ?? 0, next.atMs - momentMs);
+/**
+ * The longest wait for the next fact among the workflows that were training at this moment; null when there was none. A training saves a checkpoint
+ * every 0.25 s, which is a fact, and its end is one too.
+ */
+export function everyTraining(facts: readonly MeasuredFact[], momentMs: number): number | null {
+  const training = new Map<string, number>();
+  const next = new Map<string, number>();
+  for (const { workflowId, activityId, type, atMs } of facts) {
+    if (type === 'LateMessageIgnored') continue;
+    if (atMs > momentMs + WITHIN_MS) break;
+    // The orchestrator's own word, which it can give while nobody is heard of.
+    if (type === 'LeaseEnded' && atMs > momentMs) continue;
+    if (atMs > momentMs + IN_HAND_MS) {
+      if (training.has(workflowId) && !next.has(workflowId)) next.set(workflowId, atMs);
+    } else if (atMs <= momentMs) {
+      const trains = activityId === 'run_training' && (type === 'ActivityStarted' || type === 'CheckpointSaved');
+      if (trains) training.set(workflowId, atMs);
+      else training.delete(workflowId);
+    }
   }
-  return longest;
+  const waits = [...training].flatMap(([workflowId, heardAtMs]) => {
+    const atMs = next.get(workflowId);
+    return heardAtMs < momentMs - HEARD_MS || atMs === undefined ? [] : [atMs - momentMs];
+  });
+  return waits.length === 0 ? null : Math.max(...waits);
 }
 
 function first(facts: readonly MeasuredFact[], momentMs: number, isIt: (fact: MeasuredFact) => boolean): number | null {

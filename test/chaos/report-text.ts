@@ -20,7 +20,7 @@ export function reportText(report: ChaosReport): string {
     `outbox: at most ${outbox.deepest} rows, the oldest ${s(outbox.oldestMs)} s old`,
     `processes that ended by themselves: ${own.length === 0 ? 'none' : own.join(', ')}`,
     '',
-    ...(report.trouble.length === 0 ? [] : ['what the services logged most (level 40 warning, 50 error, 60 fatal):']),
+    ...(report.trouble.length === 0 ? [] : ['warnings and worse that the services logged, most frequent first:']),
     ...report.trouble.map(({ service, level, message, count }) => `  ${count} x ${service} ${level} ${message}`),
     '',
     ...(report.violations.length === 0

@@ -1,10 +1,9 @@
-import { causeOf } from './attribution.ts';
-import { kindOf } from './fault-plan.ts';
+import { causeOf, rowOf } from './attribution.ts';
 import type { Strike } from './inject.ts';
 import type { AcceptedJob } from './load.ts';
 import { lostAttempts, type MeasuredFact } from './log-facts.ts';
 import type { Published } from './published.ts';
-import { everyPartition, percentile, recoveryMs } from './recovery.ts';
+import { everyTraining, percentile, recoveryMs } from './recovery.ts';
 import type { ChaosOptions } from './run-chaos.ts';
 import type { ServiceLogs } from './service-logs.ts';
 import type { Watched } from './watch.ts';
@@ -113,14 +112,15 @@ export function reportOf(findings: Findings): ChaosReport {
   };
 }
 
-function kindRows({ strikes, facts, watched }: Findings): KindRow[] {
+function kindRows({ strikes, facts, watched, jobs }: Findings): KindRow[] {
   const lost = new Map<string, { attempts: number; ms: number }>();
+  const scenarios = new Map(jobs.map(({ id, job }) => [id, job.scenario]));
   for (const attempt of lostAttempts(facts)) {
-    const cause = causeOf(attempt, strikes);
+    const cause = causeOf(attempt, strikes, scenarios.get(attempt.jobId) ?? 'paced');
     const { attempts, ms } = lost.get(cause) ?? { attempts: 0, ms: 0 };
     lost.set(cause, { attempts: attempts + 1, ms: ms + attempt.lostMs });
   }
-  const byKind = Map.groupBy(strikes, ({ fault }) => kindOf(fault) as string);
+  const byKind = Map.groupBy(strikes, rowOf);
   const rows = [...byKind].map(([kind, ofKind]) => {
     const times = ofKind.map((each) => recoveryMs(each, { facts, watched }));
     const seen = times.filter((ms) => ms !== null);
@@ -160,7 +160,7 @@ function quiet({ facts, times: { beganAtMs, faultsFromMs } }: Findings): KindRow
   const times: number[] = [];
   // Jobs come up in the first second; the last one would look into the faults.
   for (let moment = beganAtMs + 2_000; moment < faultsFromMs - 2_000; moment += QUIET_EVERY_MS) {
-    const ms = everyPartition(facts, moment);
+    const ms = everyTraining(facts, moment);
     if (ms !== null) times.push(ms);
   }
   return {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#lib/kernel/errors.ts';
 import { makeProject } from '../support/e2e/tiny-jobs.ts';
+import { eventually } from '../support/eventually.ts';
 import { openBusDoor } from './bus-door.ts';
 import { type Fault, kindOf } from './fault-plan.ts';
 import { type InjectOptions, type Strike, strike } from './inject.ts';
@@ -115,13 +116,13 @@ async function strikeAll(
   const struckPids = new Set<number>();
   let missed = 0;
   const inject: InjectOptions = { site, mayStrike: load.mayStrike, onPid: (pid) => struckPids.add(pid) };
-  const one = async (fault: Fault): Promise<void> => {
+  const one = async (fault: Fault, paired: boolean): Promise<void> => {
     await delay(fault.gapMs);
     try {
       const done = await strike(inject, fault);
       if (done === null) missed++;
       else {
-        strikes.push(done);
+        strikes.push({ ...done, paired });
         if (done.attempt !== null) load.struck(done.attempt.jobId);
         say(`${fault.number} ${kindOf(fault)} (${done.what}), over after ${seconds(done.overAtMs - done.beganAtMs)}`);
       }
@@ -130,8 +131,12 @@ async function strikeAll(
     }
   };
   for (const group of faults(site)) {
+    // Alone means alone: what a fault costs is measured from a platform that is whole.
+    await eventually(() => requireReady(site), { withinMs: WHOLE_WITHIN_MS, everyMs: 100 }).catch((error: unknown) =>
+      violations.push(messageOf(error)),
+    );
     if (Date.now() >= until) break;
-    await Promise.all(group.map(one));
+    await Promise.all(group.map((fault) => one(fault, group.length > 1)));
     for (const line of await broken(site.database, ALWAYS)) {
       const after = `after ${group.map(kindOf).join(' and ')}: ${line}`;
       if (!violations.some((known) => known.endsWith(line))) violations.push(after);
@@ -140,6 +145,19 @@ async function strikeAll(
   }
   strikes.sort((a, b) => a.beganAtMs - b.beganAtMs);
   return { strikes, missed, struckPids };
+}
+
+/** Services that wait for a peer at their start are ready soon after it. */
+const WHOLE_WITHIN_MS = 60_000;
+
+/** Throws while a service or PostgreSQL is down or not ready. */
+function requireReady({ platform, services, events }: Site): void {
+  platform.process('postgres');
+  for (const { name } of services) {
+    const { pid } = platform.process(name);
+    if (!events.some((event) => event.type === 'process_ready' && event.pid === pid))
+      throw new Error(`${name} is not ready`);
+  }
 }
 
 /** With MLflow the built-in registry stays empty. */

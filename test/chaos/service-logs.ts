@@ -3,8 +3,7 @@ import type { Site } from './site.ts';
 
 export interface LoggedTrouble {
   readonly service: string;
-  /** pino's: 40 warning, 50 error, 60 fatal. */
-  readonly level: number;
+  readonly level: string;
   readonly message: string;
   readonly count: number;
 }
@@ -19,10 +18,10 @@ export interface ServiceLogs {
 }
 
 const BUGS = ['unhandled rejection', 'uncaught exception'];
-const WARNING = 40;
+const LEVELS = ['warn', 'error', 'fatal'];
 
 interface Line {
-  readonly level: number;
+  readonly level: string;
   readonly msg: string;
   readonly err?: { readonly type?: string; readonly message?: string; readonly stack?: string };
 }
@@ -33,7 +32,7 @@ export async function readServiceLogs(site: Site, struckPids: ReadonlySet<number
   const violations: string[] = [];
   for (const { name } of site.services) {
     for (const { level, msg, err } of await linesOf(site.platform.home.logFile(name))) {
-      if (level < WARNING) continue;
+      if (!LEVELS.includes(level)) continue;
       const message = withoutNumbers(err?.message === undefined ? msg : `${msg}: ${err.message}`);
       const key = `${name} ${level} ${message}`;
       counts.set(key, { service: name, level, message, count: (counts.get(key)?.count ?? 0) + 1 });
