@@ -70,6 +70,9 @@ export class Database implements Queryable {
   async transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
     let broken: Error | undefined;
+    // The pool listens to idle clients only: a connection that breaks between two statements of ours would end the process. The next statement says it.
+    const ignore = (): void => undefined;
+    client.on('error', ignore);
     try {
       await client.query('begin');
       const result = await work({ query: (statement, values) => run(client, statement, values ?? []) });
@@ -81,6 +84,7 @@ export class Database implements Queryable {
       });
       throw error;
     } finally {
+      client.off('error', ignore);
       client.release(broken);
     }
   }

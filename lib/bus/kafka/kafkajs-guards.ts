@@ -27,6 +27,13 @@ interface BrokerPrototype {
   leaveGroup: (this: BrokerPrototype, request: MemberRequest) => Promise<unknown>;
 }
 
+/** kafkajs's loop of one consumer. */
+interface RunnerPrototype {
+  readonly running: boolean;
+  readonly consumerGroup: { commitOffsets(offsets: unknown): Promise<void> };
+  commitOffsets(offsets: unknown): Promise<void>;
+}
+
 /** Marks a prototype that is guarded already: several buses live in one process. */
 const GUARDED = Symbol.for('trainyard.kafkajs.guarded');
 
@@ -41,6 +48,8 @@ const instances = new Map<string, string>();
  * - Static membership (KIP-345): its requests can carry a `group.instance.id`, its consumer never sends one. A consumer whose
  *   assigner puts `groupInstanceId` into its protocol (numbered-assigner.ts) gets it into every request of its member, so that a
  *   restarted process takes its partitions back at once instead of after the session of the former one.
+ * - A commit of positions is tried once, for the generation in which it was asked for. kafkajs tries it again for 20 s, also after the consumer has
+ *   joined a later generation, and there it moves another member's positions back; and it says nothing of one it does not even send.
  * - zstd, by Node's own.
  */
 export function guardKafkajs(): void {
@@ -50,6 +59,7 @@ export function guardKafkajs(): void {
   });
   guardOnce(require('kafkajs/src/network/requestQueue'), 'scheduleCheckPendingRequests', guardRequestQueue);
   guardOnce(require('kafkajs/src/broker'), 'joinGroup', nameMembers);
+  guardOnce(require('kafkajs/src/consumer/runner'), 'commitOffsets', commitOnce);
 }
 
 function guardOnce<T extends object>(type: { prototype: T }, method: keyof T, guard: (prototype: T) => void): void {
@@ -65,6 +75,13 @@ function guardRequestQueue(prototype: RequestQueue): void {
   const original = prototype.scheduleCheckPendingRequests;
   prototype.scheduleCheckPendingRequests = function scheduleCheckPendingRequests(this: RequestQueue): void {
     if (this.pending.length > 0) original.call(this);
+  };
+}
+
+function commitOnce(prototype: RunnerPrototype): void {
+  prototype.commitOffsets = async function once(this: RunnerPrototype, offsets): Promise<void> {
+    if (!this.running) throw new kafkajs.KafkaJSError('the consumer is being stopped or replaced');
+    await this.consumerGroup.commitOffsets(offsets);
   };
 }
 

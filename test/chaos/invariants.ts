@@ -1,0 +1,125 @@
+import type { Database } from '#lib/postgres/database.ts';
+import { patiently } from './patience.ts';
+
+/** One way in which the platform's own records can contradict what it promises. The statement returns a row per contradiction. */
+export interface Invariant {
+  readonly title: string;
+  readonly statement: string;
+}
+
+/** Facts that an attempt reported and the fold took. */
+const OF_ATTEMPT = `('ActivityStarted', 'CheckpointSaved', 'ActivityCompleted', 'ActivityFailed', 'ActivityYielded', 'ActivityDeclined', 'LeaseEnded')`;
+
+/** True at every moment, while faults happen too. */
+export const ALWAYS: readonly Invariant[] = [
+  {
+    title: 'the log of a workflow is numbered from 1 without gaps',
+    statement: `select workflow_id, count(*)::int as facts, max(seq) as last from events
+      group by workflow_id having count(*) <> max(seq) or min(seq) <> 1`,
+  },
+  {
+    title: 'a message is at most one fact of a workflow',
+    statement: `select workflow_id, message_id from events group by workflow_id, message_id having count(*) > 1`,
+  },
+  {
+    title: 'an activity completes once',
+    statement: `select workflow_id, data->>'activityId' as activity from events where type = 'ActivityCompleted'
+      group by 1, 2 having count(*) > 1`,
+  },
+  {
+    title: 'an attempt is reported by one worker',
+    statement: `select workflow_id, data->>'activityId' as activity, data->>'epoch' as epoch from events
+      where type in ('ActivityStarted', 'ActivityCompleted', 'ActivityFailed', 'ActivityYielded')
+      group by 1, 2, 3 having count(distinct data->>'workerId') > 1`,
+  },
+  {
+    title: 'no fact of an older attempt is taken after one of a newer',
+    statement: `select workflow_id, seq, type from (
+        select workflow_id, seq, type, (data->>'epoch')::int as epoch,
+          max((data->>'epoch')::int) over (partition by workflow_id, data->>'activityId' order by seq) as newest
+        from events where type in ${OF_ATTEMPT}) f
+      where epoch < newest`,
+  },
+  {
+    title: 'nothing of an attempt is taken after its lease has ended',
+    statement: `select e.workflow_id, e.seq, e.type from events l join events e
+        on e.workflow_id = l.workflow_id and e.seq > l.seq and e.data->>'activityId' = l.data->>'activityId'
+        and e.data->>'epoch' = l.data->>'epoch' and e.type in ${OF_ATTEMPT}
+      where l.type = 'LeaseEnded'`,
+  },
+  {
+    title: 'every accepted job has one reservation and at most one settlement',
+    statement: `select j.id, count(*) filter (where b.kind = 'reserve')::int as reserved,
+        count(*) filter (where b.kind = 'settle')::int as settled
+      from jobs j left join budget_ledger b on b.job_id = j.id group by j.id
+      having count(*) filter (where b.kind = 'reserve') <> 1 or count(*) filter (where b.kind = 'settle') > 1`,
+  },
+  {
+    title: 'a job is settled if and only if it has ended',
+    statement: `select j.id, j.status from jobs j
+      where (j.finished_at is not null) <> exists (select from budget_ledger b where b.job_id = j.id and b.kind = 'settle')`,
+  },
+  {
+    title: "a project's budget is the sum of its ledger",
+    statement: `select p.id, p.gpu_seconds_reserved, sum(b.gpu_seconds_reserved) as booked from projects p
+      join budget_ledger b on b.project = p.id group by p.id
+      having abs(p.gpu_seconds_reserved - sum(b.gpu_seconds_reserved)) > 0.001
+        or abs(p.gpu_seconds_used - sum(b.gpu_seconds_used)) > 0.001`,
+  },
+  {
+    title: 'a job has at most one model version, and versions of a model are numbered without gaps',
+    statement: `select name, null as job_id, count(*)::int as versions, max(version) as last from registry_versions
+        group by project, name having count(*) <> max(version)
+      union all select min(name), job_id, count(*)::int, max(version) from registry_versions
+        group by project, job_id having count(*) > 1`,
+  },
+  {
+    title: 'no workflow is parked',
+    statement: `select workflow_id, parked_reason from workflows where status = 'parked'`,
+  },
+];
+
+/** True once everything has ended. */
+export const AT_REST: readonly Invariant[] = [
+  {
+    title: 'useful, lost and waiting lane milliseconds add up to the time between first and last fact',
+    statement: `select l.workflow_id, l.elapsed, a.booked from (
+        select workflow_id, max(at_ms) - min(at_ms) as elapsed from events where type <> 'LateMessageIgnored' group by 1) l
+      join (select workflow_id, sum(waiting_ms + useful_ms + lost_ms)::bigint as booked from activities group by 1) a
+        using (workflow_id)
+      where l.elapsed <> a.booked`,
+  },
+  {
+    title: 'every accepted job has a workflow, which is done',
+    statement: `select j.id, w.status, w.state from jobs j left join workflows w on w.job_id = j.id
+      where w.status is distinct from 'done' or j.finished_at is null`,
+  },
+  {
+    title: 'a completed job has one model version in the built-in registry, another one none',
+    statement: `select j.id, j.status, count(v.version)::int as versions from jobs j left join registry_versions v on v.job_id = j.id
+      group by j.id having count(v.version) <> (j.status = 'COMPLETED')::int`,
+  },
+  {
+    title: 'nothing is reserved any more',
+    statement: 'select id, gpu_seconds_reserved from projects where gpu_seconds_reserved > 0.001',
+  },
+  {
+    title: 'no activity is queued, placed or running, and no timer waits',
+    statement: `select workflow_id, activity_id as what, state from activities where state in ('queued', 'placed', 'running')
+      union all select workflow_id, name, 'timer' from timers`,
+  },
+  { title: 'the outbox is empty', statement: 'select producer, seq, created_at from outbox' },
+];
+
+/** Contradictions shown of each invariant. */
+const SHOWN = 3;
+
+/** One line per invariant that does not hold; none is the good answer. Waits while the database is away. */
+export async function broken(database: Database, invariants: readonly Invariant[]): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { title, statement } of invariants) {
+    const { rows } = await patiently(() => database.query(statement));
+    if (rows.length > 0) lines.push(`not so: ${title} (${rows.length} cases): ${JSON.stringify(rows.slice(0, SHOWN))}`);
+  }
+  return lines;
+}

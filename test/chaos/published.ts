@@ -1,0 +1,131 @@
+import { MANIFEST_NAME } from '#lib/object-store/manifest.ts';
+import type { AcceptedJob } from './load.ts';
+import { patiently } from './patience.ts';
+import { PROJECT, type Site } from './site.ts';
+
+export interface Published {
+  /** What must not be. */
+  readonly violations: readonly string[];
+  /** Versions beyond the first of a job, in whatever registry is used. */
+  readonly versionsPublishedTwice: number;
+}
+
+/**
+ * Compares what was published with the log: one version per completed job, as the registry itself answers; one manifest, written by the training
+ * attempt whose completion is in the log; files of that attempt alone.
+ */
+export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): Promise<Published> {
+  const violations: string[] = [];
+  const trained = await trainingEpochs(site);
+  const manifests = await manifestKeys(site);
+  const versions = await versionsOfJobs(site);
+  for (const { job, id, status } of jobs) {
+    const found = versions.get(id) ?? [];
+    if (status !== 'COMPLETED') {
+      if (found.length > 0) violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
+      continue;
+    }
+    if (found.length !== 1) violations.push(`job ${job.key} has ${found.length} versions: ${found.join(', ')}`);
+    const epoch = trained.get(id);
+    const [manifestKey, ...more] = manifests.get(id) ?? [];
+    if (manifestKey === undefined || more.length > 0) {
+      violations.push(`job ${job.key} has the manifests ${[manifestKey, ...more].join(', ')}`);
+      continue;
+    }
+    const artifacts = await patiently(() => site.client.artifacts(id));
+    if (artifacts.manifestKey !== manifestKey)
+      violations.push(`job ${job.key} answers ${artifacts.manifestKey}, stored is ${manifestKey}`);
+    if (artifacts.epoch !== epoch)
+      violations.push(`job ${job.key}: attempt ${epoch} trained, the manifest is of attempt ${artifacts.epoch}`);
+    const weights = artifacts.files.find(({ path }) => path === 'model.safetensors');
+    const text = weights === undefined ? '(no weights)' : (await site.store.get(weights.key)).toString();
+    // The paced trainer writes its attempt into the weights.
+    if (job.scenario === 'paced' && !text.endsWith(`, attempt ${epoch}`))
+      violations.push(`job ${job.key}: attempt ${epoch} trained, the weights say: ${text}`);
+  }
+  const twice = [...versions.values()].reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
+  return { violations, versionsPublishedTwice: twice };
+}
+
+/** Epoch of the training that the log has as completed, by job. */
+async function trainingEpochs({ database }: Site): Promise<Map<string, number>> {
+  const { rows } = await database.query<{ job_id: string; epoch: number }>(
+    `select w.job_id, (e.data->>'epoch')::int as epoch from events e join workflows w using (workflow_id)
+     where e.type = 'ActivityCompleted' and e.data->>'activityId' = 'run_training'`,
+  );
+  return new Map(rows.map(({ job_id, epoch }) => [job_id, epoch]));
+}
+
+/** Manifests in the store, by job, whatever attempt wrote them. */
+async function manifestKeys({ store }: Site): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  for await (const { key } of store.list(`artifacts/${PROJECT}/`)) {
+    if (!key.endsWith(`/${MANIFEST_NAME}`)) continue;
+    const jobId = key.split('/')[2] ?? '';
+    found.set(jobId, [...(found.get(jobId) ?? []), key]);
+  }
+  return found;
+}
+
+/** `model/version` by job, as the registry's own interface answers. */
+async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
+  const { rows } = await site.database.query<{ model: string }>(
+    `select distinct spec->'model'->>'name' as model from jobs where project = $1`,
+    [PROJECT],
+  );
+  const found = new Map<string, string[]>();
+  const add = (jobId: string, version: string): void => void found.set(jobId, [...(found.get(jobId) ?? []), version]);
+  const { mlflow } = site.peers;
+  for (const { model } of rows) {
+    const path = `/v1/models/${model}/versions?project=${PROJECT}&limit=200`;
+    for (let cursor: string | null = null, first = true; first || cursor !== null; first = false) {
+      const page = await patiently(() =>
+        site.client.request<VersionPage>(cursor === null ? path : `${path}&cursor=${cursor}`),
+      ).catch((error: unknown): VersionPage => {
+        if ((error as { cause?: { status?: number } }).cause?.status === 404) return { items: [], nextCursor: null };
+        throw error;
+      });
+      for (const { version, lineage } of page.items) add(lineage['jobId'] ?? '', `${model}/${version}`);
+      cursor = page.nextCursor ?? null;
+    }
+  }
+  if (mlflow !== null) for (const twin of await twinsInMlflow(mlflow.url, found)) add(twin.jobId, twin.version);
+  return found;
+}
+
+interface VersionPage {
+  readonly items: readonly { readonly version: number; readonly lineage: Readonly<Record<string, string>> }[];
+  readonly nextCursor?: string | null;
+}
+
+interface MlflowVersions {
+  readonly model_versions?: readonly {
+    readonly name: string;
+    readonly version: string;
+    readonly tags?: readonly { readonly key: string; readonly value: string }[];
+  }[];
+  readonly next_page_token?: string;
+}
+
+/** Versions that MLflow itself has of a job beyond those that the gateway shows. */
+async function twinsInMlflow(
+  url: string,
+  shown: ReadonlyMap<string, readonly string[]>,
+): Promise<{ jobId: string; version: string }[]> {
+  const twins: { jobId: string; version: string }[] = [];
+  const counted = new Map<string, number>();
+  for (let token = '', first = true; first || token !== ''; first = false) {
+    const query = new URLSearchParams({ max_results: '200', ...(token === '' ? {} : { page_token: token }) });
+    const response = await fetch(`${url}/api/2.0/mlflow/model-versions/search?${query}`);
+    if (!response.ok) throw new Error(`MLflow answers ${response.status}: ${await response.text()}`);
+    const page = (await response.json()) as MlflowVersions;
+    for (const { name, version, tags = [] } of page.model_versions ?? []) {
+      const jobId = tags.find(({ key }) => key === 'trainyard.job_id')?.value ?? `(no job: ${name})`;
+      const count = (counted.get(jobId) ?? 0) + 1;
+      counted.set(jobId, count);
+      if (count > (shown.get(jobId)?.length ?? 0)) twins.push({ jobId, version: `MLflow ${name}/${version}` });
+    }
+    token = page.next_page_token ?? '';
+  }
+  return twins;
+}
