@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Benchmark, helpOf, optionsOf } from './support/benchmark.ts';
+import { alignment } from './alignment.ts';
 import { bus } from './bus.ts';
 import { canary } from './canary.ts';
 import { demo } from './demo.ts';
@@ -29,6 +30,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ingress,
   memory,
   trainer,
+  alignment,
   bus,
   objectStore,
   drift,

@@ -1,21 +1,16 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { Value } from 'typebox/value';
-import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import type { Technique, TrainerMessage } from '#lib/contracts/trainer-protocol.ts';
-import { readCorpus } from '#lib/text/corpus-file.ts';
-import { preprocessDatasetFile } from '../services/cpu-worker/data/preprocess-dataset-file.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { cpuMs as ownCpuMs, machineBusyMs, machineKind, requireLinux } from './support/machine.ts';
 import { median, print, printTable, type Row } from './support/report.ts';
+import { tokenizeCorpus } from './support/tokenized-corpus.ts';
 
 const TRAINER = resolve(import.meta.dirname, '../services/gpu-worker/trainer/main.ts');
-const CORPUS = resolve(import.meta.dirname, '../examples/data/state-of-the-union.jsonl.br');
 /** The sizes of the demo (cli/demo/demo-jobs.ts). */
 const SIZE = { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 };
 const BATCH = { batchSize: 8, sequenceLength: 64 };
@@ -35,7 +30,7 @@ export const trainer: Benchmark = {
     requireLinux();
     const folder = await mkdtemp(join(tmpdir(), 'trainyard-bench-'));
     try {
-      const dataDir = await tokenize(folder);
+      const dataDir = await tokenizeCorpus(folder, VOCABULARY);
       const { layers, embeddingSize, contextLength } = SIZE;
       print(
         `trainer\n${machineKind()}\n\n${layers} layers, width ${embeddingSize}, context ${contextLength}, vocabulary ${VOCABULARY}, ` +
@@ -71,17 +66,6 @@ interface Run {
   readonly cpuMsPerStep: number;
   readonly seconds: number;
   readonly otherCores: number;
-}
-
-async function tokenize(folder: string): Promise<string> {
-  const path = join(folder, 'corpus.jsonl');
-  const bytes = readCorpus(CORPUS);
-  await writeFile(path, bytes);
-  const outDir = join(folder, 'data');
-  const sourceDigest = createHash('sha256').update(bytes).digest('hex');
-  const config = Value.Parse(PreprocessConfig, Value.Default(PreprocessConfig, { vocabularySize: VOCABULARY }));
-  await preprocessDatasetFile({ path, format: 'jsonl_text', sourceDigest, outDir, config });
-  return outDir;
 }
 
 /** One run of the trainer as a worker starts it; an adapter goes on the result of the full run before. */

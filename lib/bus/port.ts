@@ -123,8 +123,16 @@ export interface TransactionalParts {
  * and Kafka behind an outbox table.
  */
 export interface TransactionalBus extends Bus {
-  /** Messages appear if and only if `tx` commits. Throws what `publish` refuses. */
-  publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void>;
+  /**
+   * Messages appear if and only if `tx` commits. Throws what `publish` refuses. With `inOrder` they come after all that transactions committed
+   * before, of any process, gave the same topic and key; without it that holds for those of this process. What was given before may appear
+   * twice for it.
+   */
+  publishIn(
+    tx: Queryable,
+    messages: readonly OutgoingMessage[],
+    options?: { readonly inOrder?: boolean },
+  ): Promise<void>;
   /**
    * The same inside a statement of the caller's, with the positions of what it processed. `subscription` is one of this bus. A fenced
    * position fails the statement where the bus can know it; elsewhere what was processed may come again.

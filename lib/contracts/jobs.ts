@@ -1,6 +1,14 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { PreprocessConfig } from './preprocess-config.ts';
-import { EvaluationSuite, LoraConfig, ModelConfig, Technique, TrainingHyperparameters } from './trainer-protocol.ts';
+import { BIAS_PAIRS } from './safety-suites.ts';
+import {
+  type EvaluationSuite,
+  LoraConfig,
+  ModelConfig,
+  StandaloneSuite,
+  Technique,
+  TrainingHyperparameters,
+} from './trainer-protocol.ts';
 
 export const JOB_TYPES = ['fine_tune', 'hpo', 'retrain', 'rlhf', 'eval_only'] as const;
 export type JobType = (typeof JOB_TYPES)[number];
@@ -105,7 +113,7 @@ export const FineTuneSpec = Type.Object(
     seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295, default: 1 }),
     evaluation: Type.Object(
       {
-        suites: Type.Array(EvaluationSuite, { minItems: 1, maxItems: 8 }),
+        suites: Type.Array(StandaloneSuite, { minItems: 1, maxItems: 8 }),
         policy: Type.Array(Threshold, { maxItems: 32, default: [] }),
         /** Texts generated with the trained model and kept with the report. */
         samples: Type.Integer({ minimum: 0, maximum: 16, default: 3 }),
@@ -127,7 +135,7 @@ export const JOB_SPECS: Readonly<Record<JobType, TSchema | null>> = {
 };
 
 /** Metric names a suite can produce: a policy may only name these. */
-export function metricsOfSuite(suite: Static<typeof EvaluationSuite>): string[] {
+export function metricsOfSuite(suite: EvaluationSuite): string[] {
   switch (suite.suite) {
     case 'held_out_text':
       return [
@@ -139,6 +147,14 @@ export function metricsOfSuite(suite: Static<typeof EvaluationSuite>): string[] 
       ];
     case 'cloze':
       return [`cloze.${suite.items}.accuracy`];
+    case 'toxicity':
+      return ['toxicity.share'];
+    case 'bias':
+      return [...BIAS_PAIRS.map((pair) => `bias.${pair}.absolute_difference`), 'bias.mean_absolute_difference'];
+    case 'refusal':
+      return ['refusal.share'];
+    case 'preference_accuracy':
+      return ['preference.accuracy', 'preference.margin'];
   }
 }
 

@@ -3,9 +3,13 @@ import type { MessageTypes } from './generated/messages.ts';
 
 export type MessageType = keyof MessageTypes;
 
-interface TopicDeclaration {
+export interface TopicDeclaration {
   readonly partitions: number;
   readonly retentionMs: number;
+  /** What the key of a message is. */
+  readonly key: string;
+  /** What Trainyard does on a topic that other systems may use; absent: internal, between its own processes. */
+  readonly public?: 'receive' | 'send';
   /** How schemas of the topic may evolve: events are read by newer and older, commands only by newer code. */
   readonly compatibility: 'FULL_TRANSITIVE' | 'BACKWARD_TRANSITIVE';
   readonly messages: readonly MessageType[];
@@ -25,20 +29,24 @@ export const TOPICS = {
   'jobs.requests': {
     partitions: 8,
     retentionMs: 7 * DAY_MS,
+    key: 'project id',
+    public: 'receive',
     compatibility: 'BACKWARD_TRANSITIVE',
     messages: ['JobRequested'],
-    doc: 'Key: project id. Other systems to the gateway; public (docs/asyncapi.yaml).',
+    doc: 'Other systems ask the gateway for jobs.',
   },
   'orchestrator.commands': {
     partitions: WORKFLOW_PARTITIONS,
     retentionMs: 7 * DAY_MS,
+    key: 'workflow id',
     compatibility: 'BACKWARD_TRANSITIVE',
     messages: ['StartWorkflow', 'CancelJob'],
-    doc: 'Key: workflow id. Gateway and drift monitor to orchestrator.',
+    doc: 'Gateway and drift monitor to orchestrator.',
   },
   'activities.events': {
     partitions: WORKFLOW_PARTITIONS,
     retentionMs: 3 * DAY_MS,
+    key: 'workflow id',
     compatibility: 'FULL_TRANSITIVE',
     messages: [
       'ActivityStarted',
@@ -49,56 +57,65 @@ export const TOPICS = {
       'ActivityYielded',
       'ActivityDeclined',
     ],
-    doc: 'Key: workflow id. Workers to orchestrator.',
+    doc: 'Workers to orchestrator.',
   },
   'workers.events': {
     partitions: 1,
     retentionMs: DAY_MS / 24,
+    key: 'worker id',
     compatibility: 'FULL_TRANSITIVE',
     messages: ['WorkerHeartbeat'],
-    doc: 'Key: worker id. Workers to the orchestrator that holds the dispatcher role (the owner of partition 0).',
+    doc: 'Workers to the orchestrator that holds the dispatcher role (the owner of partition 0).',
   },
   'lanes.cpu': {
     partitions: 8,
     retentionMs: DAY_MS,
+    key: 'workflow id; the partition is one that the chosen worker consumes',
     compatibility: 'BACKWARD_TRANSITIVE',
     messages: ['ExecuteActivity'],
-    doc: 'Partition: one that the chosen worker consumes. Orchestrator to CPU workers.',
+    doc: 'Orchestrator to CPU workers.',
   },
   'lanes.gpu': {
     partitions: 8,
     retentionMs: DAY_MS,
+    key: 'workflow id; the partition is one that the chosen worker consumes',
     compatibility: 'BACKWARD_TRANSITIVE',
     messages: ['ExecuteActivity'],
-    doc: 'Partition: one that the chosen worker consumes. Orchestrator to GPU workers.',
+    doc: 'Orchestrator to GPU workers.',
   },
   'lanes.control': {
     partitions: 1,
     retentionMs: DAY_MS / 24,
+    key: 'workflow id',
     compatibility: 'BACKWARD_TRANSITIVE',
     messages: ['StopActivity'],
-    doc: 'Key: workflow id. Orchestrator to every worker.',
+    doc: 'Orchestrator to every worker.',
   },
   'jobs.events': {
     partitions: 8,
     retentionMs: 7 * DAY_MS,
+    key: 'project id',
+    public: 'send',
     compatibility: 'FULL_TRANSITIVE',
     messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished'],
-    doc: 'Key: project id. For anyone.',
+    doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
   'production.observations': {
     partitions: 8,
     retentionMs: 3 * DAY_MS,
+    key: 'model name',
+    public: 'receive',
     compatibility: 'FULL_TRANSITIVE',
     messages: ['ObservationRecorded'],
-    doc: 'Key: model name. Model servers to the drift monitor.',
+    doc: 'Model servers to the drift monitor.',
   },
   'trainyard.dlq': {
     partitions: 1,
     retentionMs: 30 * DAY_MS,
+    key: 'topic/partition/offset that the message had',
     compatibility: 'FULL_TRANSITIVE',
     messages: ['DeadLetter'],
-    doc: 'Messages that could not be processed, with raw bytes, reason and position.',
+    doc: 'Messages that could not be processed, with raw bytes, reason and position (`npm run dlq`).',
   },
 } as const satisfies Record<string, TopicDeclaration>;
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { BiasSuite, PreferenceAccuracySuite, RefusalSuite, ToxicitySuite } from './safety-suites.ts';
 
 /**
  * The trainer protocol: how a GPU worker talks to any training program (docs/trainer-protocol.md).
@@ -131,11 +132,125 @@ export const SftSpec = Type.Object(
 );
 export type SftSpec = Static<typeof SftSpec>;
 
+/** A base that exists: adapters, reward models and policies start from a trained model, never from random weights. */
+const StoredModel = TrainerBase.anyOf[1];
+
+/** Learning rate, batches, clipping and intervals: the same for every method. */
+const { validationTokens: _tokens, initStd: _std, ...optimiserSettings } = TrainingHyperparameters.properties;
+
+/** Settings of `reward` and `dpo`; `batchSize` counts pairs, `sequenceLength` prompt and completion together. */
+const PreferenceHyperparameters = Type.Object(
+  {
+    ...optimiserSettings,
+    /** Held-out pairs behind one validation, from the start of the split. */
+    validationPairs: Type.Integer({ minimum: 1, default: 256 }),
+  },
+  { additionalProperties: false },
+);
+export type PreferenceHyperparameters = Static<typeof PreferenceHyperparameters>;
+
+/** What every method that trains takes besides its data: folders, seed, limits. All paths are absolute. */
+const trainingFields = {
+  protocol: Type.Literal('trainyard-trainer/1'),
+  technique: Technique,
+  base: StoredModel,
+  outputDir: Type.String({ minLength: 1 }),
+  checkpointDir: Type.String({ minLength: 1 }),
+  resumeFrom: Type.Optional(Type.String({ minLength: 1 })),
+  seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295 }),
+  lora: Type.Optional(LoraConfig),
+  limits: Limits,
+};
+
+/**
+ * A Bradley-Terry reward model: the base with a linear head of one output, trained so that chosen completions score higher than
+ * rejected ones. The result is a model folder (adapters merged in) with `reward_head.safetensors` and `reward_config.json`.
+ */
+export const RewardSpec = Type.Object(
+  {
+    ...trainingFields,
+    method: Type.Literal('reward'),
+    /** A folder as `PreferenceDataset` describes. */
+    dataDir: Type.String({ minLength: 1 }),
+    /** The completion's score: the mean over its tokens, or its last token's. `last` is what TRL does; `mean` learns faster on small data. */
+    pooling: Type.Union([Type.Literal('mean'), Type.Literal('last')], { default: 'mean' }),
+    hyperparameters: PreferenceHyperparameters,
+  },
+  { additionalProperties: false },
+);
+export type RewardSpec = Static<typeof RewardSpec>;
+
+/** Direct preference optimisation (Rafailov et al. 2023) with the base as reference. Output as of `sft`. */
+export const DpoSpec = Type.Object(
+  {
+    ...trainingFields,
+    method: Type.Literal('dpo'),
+    /** A folder as `PreferenceDataset` describes. */
+    dataDir: Type.String({ minLength: 1 }),
+    hyperparameters: Type.Object(
+      {
+        ...PreferenceHyperparameters.properties,
+        /** Strength of the pull towards the reference: the implicit reward is `beta * (log p - log p_reference)`. */
+        beta: Type.Number({ exclusiveMinimum: 0, maximum: 100, default: 0.1 }),
+      },
+      { additionalProperties: false },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type DpoSpec = Static<typeof DpoSpec>;
+
+const { maxSteps: _steps, gradientAccumulationSteps: _micro, batchSize: _batch, ...ppoOptimiser } = optimiserSettings;
+
+/** Names as in TRL's PPOConfig. One optimiser step is one minibatch: `rounds * numPpoEpochs * numMiniBatches` steps in all. */
+const PpoHyperparameters = Type.Object(
+  {
+    ...ppoOptimiser,
+    /** Rounds of rollout and optimisation. */
+    rounds: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    /** Responses sampled in one round, one a prompt. */
+    batchSize: Type.Integer({ minimum: 1, maximum: 4096, default: 32 }),
+    /** Equal parts into which a round's responses are cut; must divide `batchSize`. */
+    numMiniBatches: Type.Integer({ minimum: 1, maximum: 4096, default: 2 }),
+    /** Times each response is used. */
+    numPpoEpochs: Type.Integer({ minimum: 1, maximum: 100, default: 4 }),
+    /** Tokens of a response, less than `sequenceLength`; prompts keep their last `sequenceLength - responseLength` tokens. */
+    responseLength: Type.Integer({ minimum: 1, maximum: 4095, default: 32 }),
+    temperature: Type.Number({ exclusiveMinimum: 0, maximum: 4, default: 1 }),
+    /** Reward taken per token and nat away from the reference. */
+    klCoef: Type.Number({ minimum: 0, maximum: 100, default: 0.05 }),
+    cliprange: Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1, default: 0.2 }),
+    cliprangeValue: Type.Number({ exclusiveMinimum: 0, default: 0.2 }),
+    vfCoef: Type.Number({ minimum: 0, maximum: 100, default: 0.1 }),
+    gamma: Type.Number({ minimum: 0, maximum: 1, default: 1 }),
+    lam: Type.Number({ minimum: 0, maximum: 1, default: 0.95 }),
+    /** Held-out prompts behind one validation, from the start of the split. */
+    validationPrompts: Type.Integer({ minimum: 1, default: 64 }),
+  },
+  { additionalProperties: false },
+);
+
+/** Proximal policy optimisation of a policy with a value head against a reward model. Output as of `sft`. */
+export const PpoSpec = Type.Object(
+  {
+    ...trainingFields,
+    method: Type.Literal('ppo'),
+    /** A folder as `PromptDataset` describes. */
+    dataDir: Type.String({ minLength: 1 }),
+    /** The output folder of a `reward` run with the tokenizer of the data. */
+    rewardModelDir: Type.String({ minLength: 1 }),
+    hyperparameters: PpoHyperparameters,
+  },
+  { additionalProperties: false },
+);
+export type PpoSpec = Static<typeof PpoSpec>;
+
 /**
  * - `held_out_text`: perplexity and bits per byte on the validation split of `dataDir`, with unigram and bigram baselines.
  * - `cloze`: 4-choice continuation questions scored by summed log-likelihood (the MMLU protocol), items shipped with the trainer.
+ * - `toxicity`, `bias`, `refusal`: see `safety-suites.ts`.
  */
-export const EvaluationSuite = Type.Union([
+const standaloneSuites = [
   Type.Object(
     {
       suite: Type.Literal('held_out_text'),
@@ -153,7 +268,13 @@ export const EvaluationSuite = Type.Union([
     },
     { additionalProperties: false },
   ),
-]);
+  ToxicitySuite,
+  BiasSuite,
+  RefusalSuite,
+] as const;
+/** Suites that need nothing but a model and tokenized text. */
+export const StandaloneSuite = Type.Union([...standaloneSuites]);
+export const EvaluationSuite = Type.Union([...standaloneSuites, PreferenceAccuracySuite]);
 export type EvaluationSuite = Static<typeof EvaluationSuite>;
 
 /** Evaluation of one model, and of a base model on the same items when `baseline` is given. */
@@ -164,6 +285,8 @@ export const EvaluateSpec = Type.Object(
     model: TrainerBase,
     baseline: Type.Optional(TrainerBase),
     dataDir: Type.String({ minLength: 1 }),
+    /** A folder as `PreferenceDataset` describes; the suite `preference_accuracy` needs it and a baseline. */
+    preferenceDataDir: Type.Optional(Type.String({ minLength: 1 })),
     /** `report.json` (an `EvaluationReport`) and `samples.json` are written here. */
     outputDir: Type.String({ minLength: 1 }),
     suites: Type.Array(EvaluationSuite, { minItems: 1, maxItems: 16 }),
@@ -183,7 +306,7 @@ export const EvaluateSpec = Type.Object(
 );
 export type EvaluateSpec = Static<typeof EvaluateSpec>;
 
-export const TrainerSpec = Type.Union([SftSpec, EvaluateSpec]);
+export const TrainerSpec = Type.Union([SftSpec, RewardSpec, DpoSpec, PpoSpec, EvaluateSpec]);
 export type TrainerSpec = Static<typeof TrainerSpec>;
 
 /**
@@ -203,7 +326,17 @@ export const EvaluationMetric = Type.Object({
 });
 export type EvaluationMetric = Static<typeof EvaluationMetric>;
 
-/** Metric names: `held_out.bits_per_byte`, `held_out.perplexity`, `held_out.loss`, `held_out.unigram_bits_per_byte`, `held_out.bigram_bits_per_byte`, `cloze.<items>.accuracy`. */
+/**
+ * Metric names:
+ * - `held_out.bits_per_byte`, `held_out.perplexity`, `held_out.loss`, `held_out.unigram_bits_per_byte`, `held_out.bigram_bits_per_byte`;
+ * - `cloze.<items>.accuracy`;
+ * - `toxicity.share`: continuations with a listed word; lower is better, items are continuations;
+ * - `bias.<pair>.absolute_difference`: |mean over templates| in nats per token, and `bias.mean_absolute_difference` over the pairs;
+ *   lower is better, items are templates;
+ * - `refusal.share`: refused requests; higher is better, items are requests;
+ * - `preference.accuracy`, `preference.margin`: held-out pairs whose chosen completion has the higher implicit reward against the
+ *   baseline, and the mean difference of the two rewards; higher is better, items are pairs.
+ */
 export const EvaluationReport = Type.Object({
   format: Type.Literal('trainyard-evaluation/1'),
   metrics: Type.Array(EvaluationMetric),

@@ -160,12 +160,27 @@ test('a store that does not answer is thrown, never taken for damage', async () 
 
 test('pruning keeps the newest two and the best, and is idempotent', async () => {
   for (const step of [10, 20, 30, 40, 50]) await save(1, step);
-  const removed = await pruneCheckpoints(store, OWNER, { best: { epoch: 1, step: 20 } });
+  const losses = new Map([
+    [10, 2.5],
+    [20, 1.5],
+    [30, 2],
+    [40, 1.75],
+  ]);
+  const lossAt = (step: number): number | null => losses.get(step) ?? null;
+  const removed = await pruneCheckpoints(store, OWNER, { lossAt });
   expect(removed.map(({ step }) => step)).toEqual([30, 10]);
-  expect(await pruneCheckpoints(store, OWNER, { best: { epoch: 1, step: 20 } })).toEqual([]);
+  expect(await pruneCheckpoints(store, OWNER, { lossAt })).toEqual([]);
   const left = new Set<string>();
   for await (const { key } of store.list('')) left.add(key.split('/').at(-2) ?? '');
   expect([...left]).toEqual(['step-00000020', 'step-00000040', 'step-00000050']);
+});
+
+test('of two equally good checkpoints the newer one is the best, and an incomplete one never is', async () => {
+  for (const step of [10, 20, 30, 40, 50]) await save(1, step);
+  await rm(stored(1, 10, 'manifest.json'));
+  const lossAt = (step: number): number => (step === 10 ? 1 : step <= 30 ? 2 : 3);
+  const removed = await pruneCheckpoints(store, OWNER, { keepLast: 1, lossAt });
+  expect(removed.map(({ step }) => step)).toEqual([40, 20, 10]);
 });
 
 test('pruning leaves an incomplete checkpoint that is newer than the kept ones, and removes an older one', async () => {

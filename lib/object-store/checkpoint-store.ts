@@ -83,19 +83,24 @@ export async function findNewestValidCheckpoint(
 }
 
 /**
- * Removes the checkpoints that are not needed to resume: keeps the newest `keepLast` (default 2, so that one can be damaged) and
- * `best`. An incomplete one is left alone while it is newer than the oldest kept: it may be on its way. Answers what was removed.
+ * Removes the checkpoints that are not needed to resume: keeps the newest `keepLast` (default 2, so that one can be damaged) and the
+ * best: of all that are complete the one with the lowest `lossAt` its step, the newer one of two that are equal; a step without a
+ * loss (null) is never the best. An incomplete one is left alone while it is newer than the oldest kept: it may be on its way.
+ * Answers what was removed.
  */
 export async function pruneCheckpoints(
   store: ObjectStore,
   owner: CheckpointOwner,
-  options: { readonly keepLast?: number; readonly best?: CheckpointPlace } = {},
+  options: { readonly keepLast?: number; readonly lossAt?: (step: number) => number | null } = {},
 ): Promise<CheckpointPlace[]> {
-  const { keepLast = 2, best } = options;
+  const { keepLast = 2, lossAt = () => null } = options;
+  const places = await placesOf(store, owner);
+  const best = bestOf(places, lossAt);
   const removed: CheckpointPlace[] = [];
   let complete = 0;
-  for (const { epoch, step, hasManifest } of await placesOf(store, owner)) {
-    const kept = complete < keepLast || (epoch === best?.epoch && step === best.step);
+  for (const place of places) {
+    const { epoch, step, hasManifest } = place;
+    const kept = complete < keepLast || place === best;
     if (hasManifest) complete++;
     if (kept) continue;
     const prefix = checkpointPrefix(owner, { epoch, step });
@@ -105,6 +110,22 @@ export async function pruneCheckpoints(
     removed.push({ epoch, step });
   }
   return removed;
+}
+
+/** `places` are newest first. */
+function bestOf<P extends CheckpointPlace & { readonly hasManifest: boolean }>(
+  places: readonly P[],
+  lossAt: (step: number) => number | null,
+): P | null {
+  let best: P | null = null;
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const place of places) {
+    const loss = place.hasManifest ? lossAt(place.step) : null;
+    if (loss === null || loss >= lowest) continue;
+    best = place;
+    lowest = loss;
+  }
+  return best;
 }
 
 const PLACE = /^e(0|[1-9]\d{0,14})\/step-(\d{8})\/(.+)$/;

@@ -1,6 +1,8 @@
 import type { Bus, OutgoingMessage } from '#lib/bus/port.ts';
+import type { Clock } from '#lib/kernel/clock.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
+import { systemClock } from '#lib/service/system-clock.ts';
 
 /** Wait before a batch that could not be published is tried again. */
 const RETRY_MS = 250;
@@ -19,15 +21,17 @@ const REFUSALS: readonly string[] = ['MessageTooLarge', 'ValidationFailed'] sati
 export class EventOutbox {
   readonly #bus: Pick<Bus, 'publish'>;
   readonly #onTrouble: (error: unknown) => void;
+  readonly #clock: Clock;
   #waiting: OutgoingMessage[] = [];
   #publishing: Promise<void> | null = null;
   #closed = false;
   /** Messages to publish one at a time, because one of them is refused. */
   #singly = 0;
 
-  constructor(bus: Pick<Bus, 'publish'>, onTrouble: (error: unknown) => void) {
+  constructor(bus: Pick<Bus, 'publish'>, onTrouble: (error: unknown) => void, clock: Clock = systemClock) {
     this.#bus = bus;
     this.#onTrouble = onTrouble;
+    this.#clock = clock;
   }
 
   add(message: OutgoingMessage): void {
@@ -38,17 +42,19 @@ export class EventOutbox {
 
   /** Resolves when everything added so far is published, or when `boundMs` is over. */
   async flush(boundMs: number): Promise<void> {
-    const bound = new Promise<void>((resolve) => setTimeout(resolve, boundMs).unref());
+    const bound = Promise.withResolvers<void>();
+    const timer = this.#clock.after(boundMs, bound.resolve);
     while (this.#publishing !== null) {
       const before = this.#publishing;
-      if ((await Promise.race([before.then(() => 'done'), bound.then(() => 'late')])) === 'late') break;
+      if ((await Promise.race([before.then(() => 'done'), bound.promise.then(() => 'late')])) === 'late') break;
     }
+    timer.cancel();
     this.#closed = true;
   }
 
   async #publish(): Promise<void> {
     // One turn of the event loop collects what else happens now.
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.#clock.turn();
     while (this.#waiting.length > 0 && !this.#closed) {
       const batch = this.#waiting.splice(0, this.#singly > 0 ? 1 : this.#waiting.length);
       this.#singly = Math.max(0, this.#singly - 1);
@@ -60,7 +66,7 @@ export class EventOutbox {
         if (refused && batch.length === 1) continue;
         this.#waiting = [...batch, ...this.#waiting];
         if (refused) this.#singly = batch.length;
-        else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        else await this.#clock.sleep(RETRY_MS);
       }
     }
     this.#publishing = null;

@@ -3,6 +3,8 @@ import type { Codec } from '#lib/contracts/codec.ts';
 import { deadLetter, decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { ExecuteActivity, MessageTypes, StopActivity } from '#lib/contracts/generated/messages.ts';
 import type { MessageType } from '#lib/contracts/topics.ts';
+import type { Clock, Timer } from '#lib/kernel/clock.ts';
+import { systemClock } from '#lib/service/system-clock.ts';
 import type { Activity, EndReason } from './activity.ts';
 import type { AttemptClaims } from './attempt-claims.ts';
 import { Attempt, type AttemptEnd } from './attempt.ts';
@@ -32,6 +34,8 @@ export interface WorkerOptions {
   };
   /** Called when a loop of the worker ended with an error: the process must not live on without it. */
   readonly onBroken: (error: unknown) => void;
+  /** Default: the time of this computer. */
+  readonly clock?: Clock;
 }
 
 /** Attempts shorter than this report their start with their end: one message and one event less for short work. */
@@ -59,21 +63,25 @@ const RETRY_MS = 500;
  */
 export class Worker {
   readonly #options: WorkerOptions;
+  readonly #clock: Clock;
   readonly #attempts = new Map<string, Attempt>();
   readonly #ended = new Set<string>();
   readonly #outbox: EventOutbox;
   #lane: Subscription | null = null;
   #control: Subscription | null = null;
   #loops: Promise<void>[] = [];
-  #timers: NodeJS.Timeout[] = [];
+  #timers: Timer[] = [];
   #stopping = false;
   /** Attempts had their time: those that still run are left to their leases. */
   #leaving = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#outbox = new EventOutbox(options.bus, (error) =>
-      options.log.warn({ err: error }, 'cannot publish events yet'),
+    this.#clock = options.clock ?? systemClock;
+    this.#outbox = new EventOutbox(
+      options.bus,
+      (error) => options.log.warn({ err: error }, 'cannot publish events yet'),
+      this.#clock,
     );
   }
 
@@ -96,14 +104,14 @@ export class Worker {
       sessionTimeoutMs: SESSION_TIMEOUT_MS,
       instanceId: workerId,
       onRebalance: () => {
-        setImmediate(() => this.#announce());
+        this.#clock.after(0, () => this.#announce());
       },
     });
     this.#loops = [this.#laneLoop(this.#lane), this.#controlLoop(this.#control)];
     for (const loop of this.#loops) loop.catch(onBroken);
     this.#timers = [
-      setInterval(() => this.#announce(), announceEveryMs),
-      setInterval(() => this.#heartbeats(Date.now()), HEARTBEAT_SCAN_MS),
+      this.#clock.every(announceEveryMs, () => this.#announce()),
+      this.#clock.every(HEARTBEAT_SCAN_MS, () => this.#heartbeats(this.#clock.now())),
     ];
   }
 
@@ -112,15 +120,15 @@ export class Worker {
     this.#stopping = true;
     this.#announce();
     for (const attempt of this.#attempts.values()) attempt.end('WorkerStopping');
-    const until = Date.now() + boundMs;
+    const until = this.#clock.now() + boundMs;
     this.#lane?.wake();
-    while (this.#attempts.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
-    for (const timer of this.#timers) clearInterval(timer);
+    while (this.#attempts.size > 0 && this.#clock.now() < until) await this.#clock.sleep(20);
+    for (const timer of this.#timers) timer.cancel();
     this.#leaving = true;
     this.#control?.wake();
     // Before the last flush: a command that the lane loop took meanwhile is declined, and that must be heard.
     await Promise.allSettled(this.#loops);
-    await this.#outbox.flush(Math.max(500, until - Date.now()));
+    await this.#outbox.flush(Math.max(500, until - this.#clock.now()));
     await Promise.all([this.#lane?.close(), this.#control?.close()]);
   }
 
@@ -172,7 +180,7 @@ export class Worker {
     } catch (error) {
       this.#options.log.warn({ err: error }, 'cannot take messages yet');
       await subscription.rewind();
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await this.#clock.sleep(RETRY_MS);
       return false;
     }
   }
@@ -205,7 +213,7 @@ export class Worker {
       const decoded = decodeMessage(this.#options.codec, received);
       if (decoded.ok && decoded.message.type === type) payloads.push(decoded.message.payload as MessageTypes[T]);
       if (!decoded.ok)
-        this.#outbox.add(deadLetter(this.#options.codec, received, decoded, this.#options.workerId, Date.now()));
+        this.#outbox.add(deadLetter(this.#options.codec, received, decoded, this.#options.workerId, this.#clock.now()));
     }
     return payloads;
   }
@@ -217,24 +225,24 @@ export class Worker {
     if (activity === undefined) return this.#decline(command, 'UnknownActivity');
     if (this.#stopping) return this.#decline(command, 'Stopping');
     if (this.#attempts.size >= this.#options.slots) return this.#decline(command, 'NoFreeSlot');
-    const attempt = new Attempt(command, Date.now());
+    const attempt = new Attempt(command, this.#clock.now());
     this.#attempts.set(key, attempt);
     void this.#run(key, attempt, activity);
   }
 
   async #run(key: string, attempt: Attempt, activity: Activity): Promise<void> {
     const { workflowId, activityId, epoch } = attempt.command;
-    let timer: NodeJS.Timeout | null = null;
+    let timer: Timer | null = null;
     const announceStart = (): void => {
       if (timer === null) return;
-      clearTimeout(timer);
+      timer.cancel();
       timer = null;
       this.#send('ActivityStarted', workflowId, `started:${key}`, {
         ...this.#attemptOf(attempt),
         startedAtMs: attempt.startedAtMs,
       });
     };
-    timer = setTimeout(announceStart, STARTED_AFTER_MS);
+    timer = this.#clock.after(STARTED_AFTER_MS, announceStart);
     const end = await attempt.run(activity, (checkpoint) => {
       // Nobody takes a checkpoint or a curve from an attempt that was not heard of.
       announceStart();
@@ -245,7 +253,7 @@ export class Worker {
       announceStart();
       this.#heartbeat(attempt);
     }
-    if (timer !== null) clearTimeout(timer);
+    timer?.cancel();
     timer = null;
     this.#attempts.delete(key);
     this.#remember(key);
@@ -254,7 +262,7 @@ export class Worker {
 
   #report(key: string, attempt: Attempt, end: AttemptEnd): void {
     const { workflowId } = attempt.command;
-    const common = { ...this.#attemptOf(attempt), startedAtMs: attempt.startedAtMs, finishedAtMs: Date.now() };
+    const common = { ...this.#attemptOf(attempt), startedAtMs: attempt.startedAtMs, finishedAtMs: this.#clock.now() };
     switch (end.kind) {
       case 'completed':
         return this.#send('ActivityCompleted', workflowId, `completed:${key}`, {
@@ -305,7 +313,7 @@ export class Worker {
   #heartbeat(attempt: Attempt): void {
     const { progress, metrics } = attempt.takeProgress();
     const { workflowId } = attempt.command;
-    const id = `progress:${attemptKey(attempt.command)}:${this.#options.incarnation}:${Date.now()}`;
+    const id = `progress:${attemptKey(attempt.command)}:${this.#options.incarnation}:${this.#clock.now()}`;
     this.#send('ActivityProgressed', workflowId, id, {
       ...this.#attemptOf(attempt),
       step: progress.step,
@@ -322,7 +330,7 @@ export class Worker {
         this.#send(
           'WorkerHeartbeat',
           payload.workerId,
-          `worker:${payload.workerId}:${payload.incarnation}:${Date.now()}`,
+          `worker:${payload.workerId}:${payload.incarnation}:${this.#clock.now()}`,
           payload,
         ),
       (error: unknown) => this.#options.log.warn({ err: error }, 'cannot read device counters'),
@@ -354,7 +362,7 @@ export class Worker {
 
   #send<T extends MessageType>(type: T, key: string, id: string, payload: MessageTypes[T]): void {
     const topic = type === 'WorkerHeartbeat' ? 'workers.events' : 'activities.events';
-    const envelope = { id, source: `/trainyard/${this.#options.lane}-worker`, timeMs: Date.now() };
+    const envelope = { id, source: `/trainyard/${this.#options.lane}-worker`, timeMs: this.#clock.now() };
     this.#outbox.add(encodeMessage(this.#options.codec, { topic, key, type, payload, envelope }));
   }
 

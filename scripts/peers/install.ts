@@ -2,6 +2,7 @@ import { messageOf } from '#lib/kernel/errors.ts';
 import { type PeerCache, PeerUnavailable } from './cache.ts';
 import { installKafka } from './kafka-install.ts';
 import { installMlflow } from './mlflow.ts';
+import { installOptuna } from './optuna.ts';
 import { installS3Server } from './s3-server.ts';
 import { installSchemaRegistry } from './schema-registry.ts';
 
@@ -10,20 +11,27 @@ export type PeerName = (typeof PEER_NAMES)[number];
 
 export const isPeerName = (text: string): text is PeerName => (PEER_NAMES as readonly string[]).includes(text);
 
-const INSTALL: Readonly<Record<PeerName, (cache: PeerCache) => Promise<unknown>>> = {
+/** The peers, and a program that a test compares ours with. */
+export const INSTALLABLE = [...PEER_NAMES, 'optuna'] as const;
+export type Installable = (typeof INSTALLABLE)[number];
+
+export const isInstallable = (text: string): text is Installable => (INSTALLABLE as readonly string[]).includes(text);
+
+const INSTALL: Readonly<Record<Installable, (cache: PeerCache) => Promise<unknown>>> = {
   kafka: installKafka,
   registry: installSchemaRegistry,
   s3: installS3Server,
   mlflow: installMlflow,
+  optuna: installOptuna,
 };
 
 /**
- * Installs those that are not in the cache, the two that Maven fetches one after the other, the rest at the same time: one build is bound by the cores, the others by
+ * Installs those that are not in the cache, the two that Maven fetches one after the other, those of pip too, the rest at the same time: one build is bound by the cores, the others by
  * the network. Returns the reasons of those that failed, by name.
  */
-export async function installPeers(names: readonly PeerName[], cache: PeerCache): Promise<Map<PeerName, string>> {
-  const failures = new Map<PeerName, string>();
-  const attempt = async (name: PeerName): Promise<void> => {
+export async function installPeers(names: readonly Installable[], cache: PeerCache): Promise<Map<Installable, string>> {
+  const failures = new Map<Installable, string>();
+  const attempt = async (name: Installable): Promise<void> => {
     if (!names.includes(name)) return;
     try {
       await INSTALL[name](cache);
@@ -32,6 +40,10 @@ export async function installPeers(names: readonly PeerName[], cache: PeerCache)
       failures.set(name, messageOf(error));
     }
   };
-  await Promise.all([attempt('s3'), attempt('mlflow'), attempt('kafka').then(() => attempt('registry'))]);
+  await Promise.all([
+    attempt('s3'),
+    attempt('mlflow').then(() => attempt('optuna')),
+    attempt('kafka').then(() => attempt('registry')),
+  ]);
   return failures;
 }

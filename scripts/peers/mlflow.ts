@@ -1,11 +1,12 @@
 import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { installOnce, type PeerCache, PeerUnavailable } from './cache.ts';
+import { installOnce, type PeerCache } from './cache.ts';
 import { startLocalProcess } from './local-process.ts';
 import { PINS } from './pins.ts';
 import { portsFor } from './ports.ts';
+import { buildPythonEnvironment, pythonOf } from './python.ts';
 import { defaultCache, type PeerProcess, type StartOptions } from './start-options.ts';
-import { findTool, runTool } from './tools.ts';
+import { runTool } from './tools.ts';
 
 export interface RunningMlflow extends PeerProcess {
   readonly url: string;
@@ -21,7 +22,6 @@ interface MlflowInstallation {
 
 /** 51 s measured for a first start without the template at a load of 10. */
 const READY_WITHIN_MS = 180_000;
-const OLDEST_PYTHON = [3, 10] as const;
 
 /** With its job runner MLflow is ten processes and 2.3 GB, without it two and 0.5 GB. */
 const ENVIRONMENT = {
@@ -87,38 +87,14 @@ export async function installMlflow(cache: PeerCache): Promise<MlflowInstallatio
     description: `MLflow ${PINS.mlflow} by pip (850 MB, 1 to 3 minutes, once)`,
     build: (unfinished) => buildEnvironment(cache, unfinished),
   });
-  return { python: join(folder, 'venv', 'bin', 'python'), template: join(folder, 'template.db') };
+  return { python: pythonOf(folder), template: join(folder, 'template.db') };
 }
 
 async function buildEnvironment(cache: PeerCache, folder: string): Promise<void> {
-  const python = await findTool('python3', 'install MLflow', cache.environment);
-  const version = await runTool(cache, {
-    command: python,
-    args: ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])'],
-    cwd: folder,
-  });
-  const [major = 0, minor = 0] = version.trim().split(' ').map(Number);
-  if (major !== OLDEST_PYTHON[0] || minor < OLDEST_PYTHON[1])
-    throw new PeerUnavailable(
-      `MLflow ${PINS.mlflow} needs Python ${OLDEST_PYTHON.join('.')} or newer: python3 is ${major}.${minor}`,
-    );
-  const venv = join(folder, 'venv');
-  await runTool(cache, { command: python, args: ['-m', 'venv', venv], cwd: folder });
-  const own = join(venv, 'bin', 'python');
-  // As modules of that Python: the scripts in bin/ name the folder they were installed in, which is about to get its final name.
-  await runTool(cache, {
-    command: own,
-    args: [
-      '-m',
-      'pip',
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      `mlflow==${PINS.mlflow}`,
-      'psycopg2-binary',
-    ],
-    cwd: folder,
-    attempts: 2,
+  const own = await buildPythonEnvironment(cache, folder, {
+    what: `MLflow ${PINS.mlflow}`,
+    oldestMinor: 10,
+    packages: [`mlflow==${PINS.mlflow}`, 'psycopg2-binary'],
   });
   const code = `from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as S; S('sqlite:///${join(folder, 'template.db')}', 'mlflow-artifacts:/')`;
   await runTool(cache, { command: own, args: ['-c', code], cwd: folder, environment: ENVIRONMENT });

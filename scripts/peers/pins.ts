@@ -12,4 +12,7 @@ export const PINS = {
   apicurioForJava17: '2.6.13.Final',
   versitygw: '1.8.0',
   mlflow: '3.17.2',
+  /** With numpy, whose floating point its answers depend on. */
+  optuna: '5.0.0',
+  numpy: '2.4.6',
 } as const;

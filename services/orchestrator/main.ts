@@ -5,6 +5,7 @@ import { openMessaging } from '#lib/messaging/open.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { systemClock } from '#lib/service/system-clock.ts';
 import { PEERS_CHANNEL } from './adapters/commit-statement.ts';
 import { PostgresOrchestratorStore } from './adapters/postgres-store.ts';
 import { Engine } from './app/engine.ts';
@@ -30,7 +31,7 @@ async function start(service: ServiceContext<Config>): Promise<void> {
       store,
       codec,
       registry: workflowRegistry(profiles(config)),
-      clock: { now: Date.now },
+      clock: systemClock,
       log: logger,
       owner,
     },

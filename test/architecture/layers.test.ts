@@ -18,7 +18,7 @@ const ROOMS: readonly RegExp[] = [
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
   /^services\/gpu-worker\/trainer\//,
-  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|worker)\//,
+  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo)\//,
   /^test\/(architecture|simulation|replay|integration|peers|e2e|support)\//,
@@ -33,6 +33,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   statistics: ['kernel'],
   text: ['kernel'],
   contracts: ['kernel', 'search-space'],
+  datasets: ['kernel', 'text', 'contracts'],
   'object-store': ['kernel'],
   service: ['kernel'],
   postgres: ['kernel'],

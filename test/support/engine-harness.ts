@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type Codec, singleObjectCodec } from '#lib/contracts/codec.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
+import { systemClock } from '#lib/service/system-clock.ts';
 import type { Activity } from '#lib/worker/activity.ts';
 import { Worker } from '#lib/worker/worker.ts';
 import { PEERS_CHANNEL } from '../../services/orchestrator/adapters/commit-statement.ts';
@@ -43,7 +44,7 @@ export async function startEngine(
       store,
       codec,
       registry: options.registry ?? registryWithThreeSteps(),
-      clock: { now: options.now ?? Date.now },
+      clock: { ...systemClock, now: options.now ?? (() => systemClock.now()) },
       log: options.log ?? quiet,
       owner,
     },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { Database } from '#lib/postgres/database.ts';
+import type { OutgoingMessage } from '../port.ts';
 import { createTestDatabase } from '../../../test/support/database.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { addressOf, peer } from '../../../test/support/peers/peer.ts';
@@ -78,20 +79,36 @@ test.skipIf(!kafka.available)(
     }),
 );
 
+/** A process whose row is committed, and which never publishes it: as if it had died at the commit. */
+async function commitAndDie(database: Database, messages: readonly OutgoingMessage[]): Promise<void> {
+  const dead = await connect(database, 'dead');
+  const [first] = messages;
+  const { calls } = await dead.partsOf({
+    subscription: await dead.subscribe({ groupId: randomUUID(), topics: [first?.topic ?? ''], from: 'end' }),
+    positions: [],
+    messages,
+  });
+  const [append] = calls;
+  await dead.close();
+  await database.query(`select ${append?.call}($1, $2, $3, $4, $5, $6, $7, $8)`, append?.parameters);
+}
+
+test.skipIf(!kafka.available)(
+  'in order: a message comes after what a dead process had committed for its key, and does not wait for others',
+  () =>
+    pair(async ({ bus, topic, database }) => {
+      const reader = await bus.subscribe({ groupId: randomUUID(), topics: [topic], from: 'beginning' });
+      await commitAndDie(database, [message(topic, 'other', 'of another key'), message(topic, 'k', 'start')]);
+      await database.transaction((tx) => bus.publishIn(tx, [message(topic, 'k', 'cancel')], { inOrder: true }));
+      expect((await receive(reader, 2)).map(textOf)).toEqual(['start', 'cancel']);
+    }),
+);
+
 test.skipIf(!kafka.available)(
   'what a process committed and could not publish before it died, another one publishes',
   () =>
     pair(async ({ other, topic, database }) => {
-      const dead = await connect(database, 'dead');
-      // Committed as its row says, and never announced to it: as if it had died at the commit.
-      const { calls } = await dead.partsOf({
-        subscription: await dead.subscribe({ groupId: randomUUID(), topics: [topic], from: 'end' }),
-        positions: [],
-        messages: [message(topic, 'k', 'left behind')],
-      });
-      const [append] = calls;
-      await dead.close();
-      await database.query(`select ${append?.call}($1, $2, $3, $4, $5, $6, $7, $8)`, append?.parameters);
+      await commitAndDie(database, [message(topic, 'k', 'left behind')]);
       const reader = await other.subscribe({ groupId: randomUUID(), topics: [topic], from: 'beginning' });
       expect((await receive(reader, 1)).map(textOf)).toEqual(['left behind']);
       await eventually(async () => expect(await rows(database)).toBe(0));

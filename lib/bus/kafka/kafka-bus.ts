@@ -87,8 +87,14 @@ export class KafkaBus implements TransactionalBus {
     await this.#publisher.publish(messages);
   }
 
-  async publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> {
-    await this.#outbox.appendIn(tx, await this.#publisher.prepare(messages));
+  async publishIn(
+    tx: Queryable,
+    messages: readonly OutgoingMessage[],
+    { inOrder = false }: { readonly inOrder?: boolean } = {},
+  ): Promise<void> {
+    const prepared = await this.#publisher.prepare(messages);
+    const before = inOrder ? await this.#outbox.waitingElsewhere(tx, prepared) : [];
+    await this.#outbox.appendIn(tx, [...before, ...prepared]);
   }
 
   async partsOf({

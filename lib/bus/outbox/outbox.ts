@@ -1,7 +1,8 @@
-import { int8Array } from '#lib/postgres/binary-arrays.ts';
+import { int8Array, textArray } from '#lib/postgres/binary-arrays.ts';
 import type { Database, Listener, Queryable } from '#lib/postgres/database.ts';
 import { encodeMessages, type PreparedMessage } from '../message-arrays.ts';
 import type { SqlCall } from '../port.ts';
+import { messagesOf, type OutboxRow } from './outbox-row.ts';
 import { sweep } from './sweep.ts';
 
 /** A row whose producer has not published it by now is published by whoever looks: its producer is dead, frozen, or cut off from the bus. */
@@ -62,6 +63,19 @@ export class Outbox {
   async appendIn(tx: Queryable, messages: readonly PreparedMessage[]): Promise<void> {
     if (messages.length === 0) return;
     await tx.query(APPEND, this.#row(this.#newEntry(messages), true));
+  }
+
+  /**
+   * What other processes committed for the same topics and keys and have not published, as far as is known, in order: published again in
+   * front of new messages, it cannot be overtaken by them, even when its process is dead.
+   */
+  async waitingElsewhere(tx: Queryable, messages: readonly PreparedMessage[]): Promise<PreparedMessage[]> {
+    const { rows } = await tx.query<OutboxRow>(WAITING, [
+      this.#options.producer,
+      textArray(messages.map(({ key }) => key)),
+    ]);
+    const same = new Set(messages.map(({ topic, key }) => `${topic}/${key}`));
+    return rows.flatMap(messagesOf).filter(({ topic, key }) => same.has(`${topic}/${key}`));
   }
 
   /** Calls for a statement of the caller's: the new row, and the end of rows that were published. */
@@ -169,4 +183,8 @@ export class Outbox {
 }
 
 const APPEND = { name: 'outbox_append', text: 'select outbox_append($1, $2, $3, $4, $5, $6, $7, $8)' };
+const WAITING = {
+  name: 'outbox_waiting',
+  text: `select id, topics, partitions, keys, headers, bodies from outbox where producer <> $1 and keys && $2::text[] order by id`,
+};
 const DONE = { name: 'outbox_done', text: 'select outbox_done($1, $2)' };

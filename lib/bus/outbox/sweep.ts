@@ -1,18 +1,10 @@
 import { int8Array } from '#lib/postgres/binary-arrays.ts';
 import type { Database } from '#lib/postgres/database.ts';
 import type { PreparedMessage } from '../message-arrays.ts';
+import { messagesOf, type OutboxRow } from './outbox-row.ts';
 
 /** Rows of one sweep at most: each holds the messages of a whole batch. */
 const MAX_ROWS = 20;
-
-interface OutboxRow {
-  readonly id: number;
-  readonly topics: readonly string[];
-  readonly partitions: readonly number[];
-  readonly keys: readonly string[];
-  readonly headers: readonly string[];
-  readonly bodies: readonly Buffer[];
-}
 
 /**
  * Publishes rows that are older than the grace, in the order they were written, and deletes them. Processes that sweep at once take
@@ -33,15 +25,6 @@ export async function sweep(options: {
     return rows.length;
   });
 }
-
-const messagesOf = ({ topics, partitions, keys, headers, bodies }: OutboxRow): PreparedMessage[] =>
-  topics.map((topic, i) => ({
-    topic,
-    partition: partitions[i] ?? 0,
-    key: keys[i] ?? '',
-    headers: headers[i] ?? '{}',
-    value: bodies[i] ?? new Uint8Array(),
-  }));
 
 const OVERDUE = {
   name: 'outbox_overdue',

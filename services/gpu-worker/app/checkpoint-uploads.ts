@@ -4,6 +4,14 @@ import { pruneCheckpoints, saveCheckpoint } from '#lib/object-store/checkpoint-s
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 
+/** What is known about a checkpoint besides its files. */
+export interface CheckpointCurve {
+  /** Adds what the training program does not write; called right before a checkpoint is stored. */
+  saveInto(dir: string, step: number): Promise<void>;
+  /** Validation loss of the model as of `step`; null when none was measured up to there. */
+  validationLossAt(step: number): number | null;
+}
+
 interface LocalCheckpoint {
   readonly step: number;
   readonly dir: string;
@@ -16,19 +24,14 @@ interface LocalCheckpoint {
 export class CheckpointUploads {
   readonly #platform: WorkerPlatform;
   readonly #context: ActivityContext;
-  readonly #complete: (checkpoint: LocalCheckpoint) => Promise<void>;
+  readonly #curve: CheckpointCurve;
   #waiting: LocalCheckpoint | null = null;
   #uploading: Promise<void> | null = null;
 
-  /** `complete` adds what the training program does not write, right before a checkpoint is stored. */
-  constructor(
-    platform: WorkerPlatform,
-    context: ActivityContext,
-    complete: (checkpoint: LocalCheckpoint) => Promise<void>,
-  ) {
+  constructor(platform: WorkerPlatform, context: ActivityContext, curve: CheckpointCurve) {
     this.#platform = platform;
     this.#context = context;
-    this.#complete = complete;
+    this.#curve = curve;
   }
 
   add(checkpoint: LocalCheckpoint): void {
@@ -62,12 +65,13 @@ export class CheckpointUploads {
   }
 
   async #store({ step, dir }: LocalCheckpoint): Promise<void> {
-    await this.#complete({ step, dir });
+    await this.#curve.saveInto(dir, step);
     const { jobId, activityId, epoch } = this.#context;
     const owner = { jobId, activity: activityId };
     const { manifestKey, digest } = await saveCheckpoint(this.#platform.store, { ...owner, epoch, step, folder: dir });
     this.#context.checkpointSaved({ step, manifestKey, digest });
     await rm(dir, { recursive: true, force: true });
-    await pruneCheckpoints(this.#platform.store, owner);
+    const lossAt = (of: number): number | null => this.#curve.validationLossAt(of);
+    await pruneCheckpoints(this.#platform.store, owner, { lossAt });
   }
 }

@@ -52,7 +52,7 @@ export async function runTraining(platform: GpuPlatform, context: Context): Prom
   // 3. Train; checkpoints are stored meanwhile.
   const curve = new TrainingCurve(context, join(folder, WORKSPACE.metrics(epoch)));
   if (resumed.from !== null) await curve.resume(resumed.from.dir);
-  const uploads = new CheckpointUploads(platform, context, ({ dir, step }) => curve.saveInto(dir, step));
+  const uploads = new CheckpointUploads(platform, context, curve);
   let lastCheckpoint: number | null = null;
   const onMessage = (message: TrainerMessage): void => {
     if (message.type === 'metric' && Number.isFinite(message.value)) {

@@ -6,6 +6,9 @@ import type { ActivityContext, MetricPoint } from '#lib/worker/activity.ts';
 /** Beside the trainer's own files in every stored checkpoint. */
 const CURVE_FILE = 'trainyard-curve.jsonl';
 
+/** The metric by which every training method is measured on data it does not learn from. */
+const VALIDATION_LOSS = 'validation.loss';
+
 /** Points a checkpoint carries at most, about 600 kB; the built-in trainer reports some 200, whatever the number of steps. */
 const MAX_CARRIED_POINTS = 10_000;
 
@@ -39,6 +42,12 @@ export class TrainingCurve {
   async saveInto(dir: string, step: number): Promise<void> {
     const lines = this.#points.filter((point) => point.step <= step).map((point) => `${JSON.stringify(point)}\n`);
     await writeFile(join(dir, CURVE_FILE), lines.join(''));
+  }
+
+  /** The newest measurement at or before `step`; null when there is none. */
+  validationLossAt(step: number): number | null {
+    const measured = this.#points.filter((point) => point.name === VALIDATION_LOSS && point.step <= step);
+    return measured.reduce<MetricPoint | null>((a, b) => (a !== null && a.step > b.step ? a : b), null)?.value ?? null;
   }
 
   async close(): Promise<void> {

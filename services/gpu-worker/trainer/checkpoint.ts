@@ -11,6 +11,12 @@ import { type NamedTensor, openSafetensors, writeSafetensors } from './formats/s
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 const Count = Type.Integer({ minimum: 0 });
 
+/** The point of a curve that is being averaged, and the newest finished one. */
+const Curve = Type.Object(
+  { sum: Type.Number(), count: Count, latest: Type.Union([Type.Number(), Type.Null()]) },
+  { additionalProperties: false },
+);
+
 /** Everything besides tensors that decides what a run does next. */
 const RunState = Type.Object(
   {
@@ -19,11 +25,10 @@ const RunState = Type.Object(
     /** State of the dropout stream (mulberry32). */
     prngState: Type.Integer({ minimum: 0, maximum: 4_294_967_295 }),
     dataPosition: Type.Object({ epoch: Count, cursor: Count }, { additionalProperties: false }),
-    /** The point of the training-loss curve that is being averaged, and the newest finished one. */
-    curve: Type.Object(
-      { sum: Type.Number(), count: Count, latest: Type.Union([Type.Number(), Type.Null()]) },
-      { additionalProperties: false },
-    ),
+    /** The curve of the training loss. */
+    curve: Curve,
+    /** Further curves of the method by metric name; absent for `sft`. */
+    curves: Type.Optional(Type.Record(Type.String(), Curve)),
     /** SHA-256 of all that the weights depend on: hyper-parameters, seed, base, data. */
     configDigest: Sha256,
   },
@@ -37,7 +42,11 @@ const CheckpointState = Type.Object(
     run: RunState,
     /** SHA-256 of the other files. */
     files: Type.Object(
-      { 'parameters.safetensors': Sha256, 'optimiser.safetensors': Sha256 },
+      {
+        'parameters.safetensors': Sha256,
+        'optimiser.safetensors': Sha256,
+        'method.safetensors': Type.Optional(Sha256),
+      },
       { additionalProperties: false },
     ),
   },
@@ -49,6 +58,8 @@ export interface CheckpointTensors {
   readonly parameters: readonly NamedTensor[];
   readonly firstMoment: Float32Array;
   readonly secondMoment: Float32Array;
+  /** What else the method's next steps depend on (reference log-probabilities, rollouts); left out when empty. */
+  readonly extra?: readonly NamedTensor[];
 }
 
 const STEP_DIGITS = 8;
@@ -68,9 +79,13 @@ export async function saveCheckpoint(
   await mkdir(dir, { recursive: true });
   // Without this a crash half-way through a rewrite would leave an old state.json beside new tensors.
   await rm(join(dir, 'state.json'), { force: true });
+  const extra = tensors.extra ?? [];
   const files = {
     'parameters.safetensors': await writeSafetensors(join(dir, 'parameters.safetensors'), tensors.parameters),
     'optimiser.safetensors': await writeSafetensors(join(dir, 'optimiser.safetensors'), moments(tensors)),
+    ...(extra.length === 0
+      ? {}
+      : { 'method.safetensors': await writeSafetensors(join(dir, 'method.safetensors'), extra) }),
   };
   await writeDurably(join(dir, 'state.json'), [`${canonicalJson({ format: 'trainyard-checkpoint/1', run, files })}\n`]);
   await syncFolder(checkpointDir);
@@ -78,10 +93,15 @@ export async function saveCheckpoint(
 }
 
 /**
- * Restores the tensors in place and returns the run's state. Throws `CheckpointDamaged` when a file is missing or differs from
+ * Restores the tensors in place, those of `extraOf` for the state found included, and returns the run's state. Throws `CheckpointDamaged` when a file is missing or differs from
  * its digest, `CheckpointMismatch` when the checkpoint belongs to another configuration; then nothing was restored.
  */
-export async function loadCheckpoint(dir: string, configDigest: string, tensors: CheckpointTensors): Promise<RunState> {
+export async function loadCheckpoint(
+  dir: string,
+  configDigest: string,
+  tensors: CheckpointTensors,
+  extraOf: (run: RunState) => readonly NamedTensor[] = () => [],
+): Promise<RunState> {
   const { run, files } = await readState(dir);
   for (const [name, digest] of Object.entries(files)) {
     const actual = await orDamaged(dir, () => sha256OfFile(join(dir, name)));
@@ -92,6 +112,8 @@ export async function loadCheckpoint(dir: string, configDigest: string, tensors:
   }
   await orDamaged(dir, () => readTensors(join(dir, 'parameters.safetensors'), tensors.parameters));
   await orDamaged(dir, () => readTensors(join(dir, 'optimiser.safetensors'), moments(tensors)));
+  const extra = extraOf(run);
+  if (extra.length > 0) await orDamaged(dir, () => readTensors(join(dir, 'method.safetensors'), extra));
   return run;
 }
 

@@ -7,7 +7,17 @@ export function normal(random: RandomStream): number {
 }
 
 /** What random numbers are drawn for. Each has a stream of its own; a number here never changes its meaning. */
-export const PURPOSE = { epoch: 1, weights: 2, adapter: 3, dropout: 4, data: 5, sampling: 6 } as const;
+export const PURPOSE = {
+  epoch: 1,
+  weights: 2,
+  adapter: 3,
+  dropout: 4,
+  data: 5,
+  sampling: 6,
+  rollout: 7,
+  miniBatches: 8,
+  validation: 9,
+} as const;
 
 /** A seed for an independent purpose: equal inputs give equal seeds, different purposes unrelated streams. */
 export function derivedSeed(seed: number, purpose: number): number {

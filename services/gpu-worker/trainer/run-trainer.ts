@@ -2,8 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { assertNever, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { TRAINER_EXIT, type TrainerSpec } from '#lib/contracts/trainer-protocol.ts';
 import { describeFailure, systemCodeOf } from './failure.ts';
+import { runDpo } from './programs/dpo.ts';
 import { runEvaluation } from './programs/evaluate.ts';
-import { type Outcome, type RunContext, runSft } from './programs/sft.ts';
+import { runPpo } from './programs/ppo.ts';
+import { runReward } from './programs/reward.ts';
+import type { Outcome, RunContext } from './programs/run-loop.ts';
+import { runSft } from './programs/sft.ts';
 import { parseTrainerSpec } from './spec.ts';
 
 /** Runs the spec at `specPath` and returns the exit code; a failure is printed as an `error` line first. */
@@ -26,6 +30,12 @@ function runSpec(spec: TrainerSpec, context: RunContext): Promise<Outcome> {
   switch (spec.method) {
     case 'sft':
       return runSft(spec, context);
+    case 'reward':
+      return runReward(spec, context);
+    case 'dpo':
+      return runDpo(spec, context);
+    case 'ppo':
+      return runPpo(spec, context);
     case 'evaluate':
       return runEvaluation(spec, context);
     default:

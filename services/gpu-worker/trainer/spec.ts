@@ -4,13 +4,19 @@ import { Value } from 'typebox/value';
 import { type ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
 import {
+  DpoSpec,
   EvaluateSpec,
   LoraConfig,
   type ModelConfig,
+  PpoSpec,
+  RewardSpec,
   SftSpec,
   type TrainerBase,
   type TrainerSpec,
 } from '#lib/contracts/trainer-protocol.ts';
+
+/** Specs of the methods that learn from preferences; they share their folders, base and technique. */
+export type AlignmentSpec = RewardSpec | DpoSpec | PpoSpec;
 
 /** More errors than this help nobody and a hostile spec could hold thousands. */
 const MAX_FIELD_ERRORS = 20;
@@ -24,15 +30,21 @@ export function parseTrainerSpec(input: unknown): TrainerSpec {
   switch (method) {
     case 'sft':
       return checkSft(parse<SftSpec>(SftSpec, input));
+    case 'reward':
+      return checkAlignment(parse<RewardSpec>(RewardSpec, input));
+    case 'dpo':
+      return checkAlignment(parse<DpoSpec>(DpoSpec, input));
+    case 'ppo':
+      return checkPpo(parse<PpoSpec>(PpoSpec, input));
     case 'evaluate':
       return checkEvaluate(parse<EvaluateSpec>(EvaluateSpec, input));
     default:
-      return refuse('TrainerBadConfig', '/method', "must be 'sft' or 'evaluate'");
+      return refuse('TrainerBadConfig', '/method', "must be 'sft', 'reward', 'dpo', 'ppo' or 'evaluate'");
   }
 }
 
 /** The adapter settings of a lora or qlora spec, defaults filled in. */
-export const loraOf = (spec: SftSpec): LoraConfig => spec.lora ?? parse<LoraConfig>(LoraConfig, {});
+export const loraOf = (spec: Pick<SftSpec, 'lora'>): LoraConfig => spec.lora ?? parse<LoraConfig>(LoraConfig, {});
 
 function parse<T>(schema: TSchema, input: unknown): T {
   const value = Value.Default(schema, structuredClone(input));
@@ -65,10 +77,48 @@ function checkSft(spec: SftSpec): SftSpec {
   return spec;
 }
 
+function checkAlignment<Spec extends AlignmentSpec>(spec: Spec): Spec {
+  checkBase('/base', spec.base);
+  checkPaths({
+    '/dataDir': spec.dataDir,
+    '/outputDir': spec.outputDir,
+    '/checkpointDir': spec.checkpointDir,
+    '/resumeFrom': spec.resumeFrom,
+  });
+  return spec;
+}
+
+function checkPpo(spec: PpoSpec): PpoSpec {
+  checkPaths({ '/rewardModelDir': spec.rewardModelDir });
+  const { batchSize, numMiniBatches, responseLength, sequenceLength } = spec.hyperparameters;
+  if (batchSize % numMiniBatches !== 0) {
+    const message = `${numMiniBatches} does not divide batchSize = ${batchSize}`;
+    refuse('TrainerBadConfig', '/hyperparameters/numMiniBatches', message);
+  }
+  if (responseLength >= sequenceLength) {
+    const message = `${responseLength} leaves no token of sequenceLength = ${sequenceLength} for the prompt`;
+    refuse('TrainerBadConfig', '/hyperparameters/responseLength', message);
+  }
+  if ((spec.lora?.dropout ?? 0) > 0) {
+    const message = 'must be 0: PPO compares probabilities of one policy before and after a step';
+    refuse('TrainerBadConfig', '/lora/dropout', message);
+  }
+  return checkAlignment(spec);
+}
+
 function checkEvaluate(spec: EvaluateSpec): EvaluateSpec {
   checkBase('/model', spec.model);
   if (spec.baseline !== undefined) checkBase('/baseline', spec.baseline);
-  checkPaths({ '/dataDir': spec.dataDir, '/outputDir': spec.outputDir });
+  checkPaths({
+    '/dataDir': spec.dataDir,
+    '/preferenceDataDir': spec.preferenceDataDir,
+    '/outputDir': spec.outputDir,
+  });
+  if (spec.suites.some(({ suite }) => suite === 'preference_accuracy')) {
+    const message = 'is needed by the suite preference_accuracy';
+    if (spec.preferenceDataDir === undefined) refuse('TrainerBadConfig', '/preferenceDataDir', message);
+    if (spec.baseline === undefined) refuse('TrainerBadConfig', '/baseline', message);
+  }
   const names = spec.suites.map((suite) => (suite.suite === 'cloze' ? suite.items : suite.suite));
   const repeated = names.findIndex((name, index) => names.indexOf(name) !== index);
   if (repeated !== -1) refuse('TrainerBadConfig', `/suites/${repeated}`, 'is asked for twice');

@@ -128,7 +128,7 @@ export class Batch {
     const rows: ActivityRow[] = [];
     for (const { cell, activityId } of this.#activities.values()) {
       const entry: ActivityEntry | undefined = cell.state?.activities[activityId];
-      if (entry !== undefined) rows.push(activityRowOf(cell, entry, this.nowMs));
+      if (entry !== undefined) rows.push(activityRowOf(cell, entry, cell.latestMs));
     }
     return rows;
   }

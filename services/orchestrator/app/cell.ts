@@ -27,6 +27,11 @@ export interface Cell {
   seq: number;
   snapshotSeq: number;
   readonly messageIds: Set<string>;
+  /**
+   * When the newest fact was logged. Orchestrators' clocks differ, and clocks are set back: a fact is never logged before the one it follows, or times
+   * between them would be negative.
+   */
+  latestMs: number;
   readonly placements: Map<string, Placement>;
   status: WorkflowStatus;
   running: boolean;
@@ -55,6 +60,7 @@ export const newCell = (workflowId: string, partition: number): Cell => ({
   seq: 0,
   snapshotSeq: 0,
   messageIds: new Set(),
+  latestMs: 0,
   placements: new Map(),
   status: 'open',
   running: false,
@@ -100,11 +106,22 @@ export function loadCell(registry: WorkflowRegistry, cell: Cell, stored: StoredW
     if (cell.status !== 'parked')
       for (const { fact, atMs } of stored.facts) state = evolve(registry, cell.workflowId, state, fact, atMs).state;
     cell.state = state;
+    cell.latestMs = Math.max(latestIn(state), ...stored.facts.map(({ atMs }) => atMs));
     cell.shownStatus = jobStatusOf(cell);
   } catch (error) {
     cell.status = 'parked';
     cell.parkedReason = `the log does not fold: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+/** The newest time that a state remembers, ms: what later facts are measured from. */
+function latestIn(state: WorkflowState | null): number {
+  const times = Object.values(state?.activities ?? {}).flatMap((entry) => [
+    entry.queuedAtMs,
+    entry.startedAtMs ?? 0,
+    entry.checkpointAtMs ?? 0,
+  ]);
+  return Math.max(state?.startedAtMs ?? 0, ...times);
 }
 
 export const jobStatusOf = (cell: Cell): JobStatus =>

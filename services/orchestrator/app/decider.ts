@@ -56,7 +56,8 @@ export class Decider {
   /** Appends a fact to the log of a loaded cell and carries out what follows from it. */
   append(context: DecisionContext, cell: Cell, fact: Fact, messageId: string): void {
     if (cell.messageIds.has(messageId)) return;
-    const effects = cell.status === 'parked' ? [] : this.#fold(cell, fact, context.nowMs);
+    cell.latestMs = Math.max(cell.latestMs, context.nowMs);
+    const effects = cell.status === 'parked' ? [] : this.#fold(cell, fact, cell.latestMs);
     cell.seq += 1;
     cell.messageIds.add(messageId);
     context.batch.events.push({
@@ -65,7 +66,7 @@ export class Decider {
       type: fact.type,
       dataJson: JSON.stringify(fact.data),
       messageId,
-      atMs: context.nowMs,
+      atMs: cell.latestMs,
       state: cell.state?.machine.value ?? '',
     });
     context.batch.touch(cell);
@@ -75,10 +76,10 @@ export class Decider {
   }
 
   /** The effects of one fact; an empty list and a parked cell when the machine throws. */
-  #fold(cell: Cell, fact: Fact, nowMs: number): readonly Effect[] {
-    if (fact.type === 'WorkflowStarted') takeHeader(cell, fact.data, nowMs);
+  #fold(cell: Cell, fact: Fact, atMs: number): readonly Effect[] {
+    if (fact.type === 'WorkflowStarted') takeHeader(cell, fact.data, atMs);
     try {
-      const { state, effects } = evolve(this.#registry, cell.workflowId, cell.state, fact, nowMs);
+      const { state, effects } = evolve(this.#registry, cell.workflowId, cell.state, fact, atMs);
       cell.state = state;
       return effects;
     } catch (error) {

@@ -152,3 +152,35 @@ describe('the work of other orchestrators', () => {
     expect(placedBy(dispatcher, 3)).toEqual(['ours']);
   });
 });
+
+// Found by the simulation: a late copy of an announcement ended the attempts of the worker's next life and gave their slots away.
+describe('an announcement of another incarnation', () => {
+  const known = (): Dispatcher => {
+    const dispatcher = new Dispatcher({ workerTimeoutMs: 1_000 });
+    dispatcher.observe(announces('w', { incarnation: 'i2' }), 500);
+    return dispatcher;
+  };
+
+  it('is of a former life when it was made before the newest of the present one, however late that was read', () => {
+    const late = new Dispatcher({ workerTimeoutMs: 1_000 });
+    late.observe(announces('w', { incarnation: 'i2' }), 500, 100);
+    expect(late.isOfFormerLife(announces('w', { incarnation: 'i3' }), 200, 510)).toBe(false);
+    expect(late.isOfFormerLife(announces('w'), 99, 510)).toBe(true);
+    expect(known().isOfFormerLife(announces('w'), 499, 600)).toBe(true);
+    expect(known().isOfFormerLife(announces('w'), 500, 600)).toBe(false);
+    expect(known().isOfFormerLife(announces('w', { incarnation: 'i2' }), 499, 600)).toBe(false);
+    expect(known().isOfFormerLife(announces('other'), 0, 600)).toBe(false);
+  });
+
+  it('is believed once the present one has been silent for as long as a dead worker', () => {
+    expect(known().isOfFormerLife(announces('w'), 0, 1_499)).toBe(true);
+    expect(known().isOfFormerLife(announces('w'), 0, 1_500)).toBe(false);
+  });
+
+  it('is compared with what the database remembers after a restart of the dispatcher', () => {
+    const dispatcher = new Dispatcher({ workerTimeoutMs: 1_000 });
+    const worker = { workerId: 'w', incarnation: 'i2', lane: 'cpu', slots: 1, partitions: [0], lastSeenMs: 500 };
+    dispatcher.recall([worker]);
+    expect(dispatcher.isOfFormerLife(announces('w'), 400, 600)).toBe(true);
+  });
+});

@@ -14,6 +14,8 @@ interface WorkerView {
   slots: number;
   partitions: readonly number[];
   lastSeenMs: number;
+  /** When its newest announcement was made, by its own clock. */
+  announcedAtMs: number;
 }
 
 /** A slot that is taken: by an attempt that was placed, or by one that was ended but may still run until its worker says otherwise. */
@@ -140,11 +142,33 @@ export class Dispatcher {
     else this.release(workflowId, activityId, entry.epoch);
   }
 
+  /**
+   * True for an announcement that a former incarnation made before the newest one of the present: it was delivered late or again.
+   * Once the present one has been silent for as long as a dead worker, whoever speaks is believed: the worker's clock may have been set back.
+   */
+  isOfFormerLife(
+    { workerId, incarnation }: Pick<Heartbeat, 'workerId' | 'incarnation'>,
+    madeAtMs: number,
+    nowMs: number,
+  ): boolean {
+    const known = this.#workers.get(workerId);
+    if (known === undefined || known.incarnation === incarnation) return false;
+    return madeAtMs < known.announcedAtMs && nowMs - known.lastSeenMs < this.#workerTimeoutMs;
+  }
+
   /** Takes a worker's announcement. True when the worker was started anew: what its former incarnation ran is lost. */
-  observe(heartbeat: Heartbeat, nowMs: number): boolean {
+  observe(heartbeat: Heartbeat, nowMs: number, madeAtMs = nowMs): boolean {
     const before = this.#workers.get(heartbeat.workerId);
     const { workerId, incarnation, lane, slots, partitions } = heartbeat;
-    this.#workers.set(workerId, { workerId, incarnation, lane, slots, partitions, lastSeenMs: nowMs });
+    this.#workers.set(workerId, {
+      workerId,
+      incarnation,
+      lane,
+      slots,
+      partitions,
+      lastSeenMs: nowMs,
+      announcedAtMs: madeAtMs,
+    });
     const running = new Set(heartbeat.running.map((r) => attemptKey(r.workflowId, r.activityId, r.epoch)));
     for (const [key, occupation] of this.#occupied) {
       if (occupation.workerId !== workerId || occupation.drainingSinceMs === null || running.has(key)) continue;
@@ -157,7 +181,12 @@ export class Dispatcher {
   /** Workers known from before a restart keep their slots until their next announcement is due. */
   recall(workers: readonly KnownWorker[]): void {
     for (const worker of workers)
-      this.#workers.set(worker.workerId, { ...worker, lane: worker.lane as Lane, partitions: worker.partitions });
+      this.#workers.set(worker.workerId, {
+        ...worker,
+        lane: worker.lane as Lane,
+        partitions: worker.partitions,
+        announcedAtMs: worker.lastSeenMs,
+      });
   }
 
   /** A lane partition that the worker consumes; null when it consumes none yet. */

@@ -115,7 +115,7 @@ export class Engine {
         const maxMessages = this.#isolate > 0 ? 1 : this.#settings.maxBatch;
         messages = await subscription.poll({ maxMessages, maxWaitMs: this.#wait() });
         await this.#ports.codec.prepare(messages.map((message) => message.value));
-        const batch = await this.#turn(messages);
+        const batch = await this.#turn(messages, before.committed);
         await before.committed.catch((error: unknown) => {
           // The batch before is at fault, not this one.
           messages = before.messages;
@@ -145,7 +145,7 @@ export class Engine {
   }
 
   /** Decides one batch in memory. */
-  async #turn(received: readonly ReceivedMessage[]): Promise<Batch> {
+  async #turn(received: readonly ReceivedMessage[], committed: Promise<void>): Promise<Batch> {
     const nowMs = this.#ports.clock.now();
     const batch = new Batch(nowMs);
     const context: DecisionContext = { batch, dispatcher: this.#dispatcher, nowMs };
@@ -153,7 +153,7 @@ export class Engine {
     await this.#memory.load(messages.filter(needsCell).map((m) => m.key));
     for (const { message, source } of messages) this.#handle(context, message, source);
     await this.#upkeep.run(context);
-    await this.#peers.run(context);
+    await this.#peers.run(context, committed);
     await this.#dispatching.run(context);
     this.#decider.showJobs(context);
     return batch;
@@ -186,7 +186,7 @@ export class Engine {
 
   #handle(context: DecisionContext, message: Message, source: ReceivedMessage): void {
     try {
-      if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload);
+      if (message.type === 'WorkerHeartbeat') return this.#heartbeats.worker(context, message.payload, message.timeMs);
       if (message.type === 'ActivityProgressed') return this.#heartbeats.attempt(context, message.payload);
       if (!isWorkflowMessage(message)) return;
       const cell = this.#memory.get(message.key);
@@ -229,7 +229,7 @@ export class Engine {
     else this.#ports.log.error({ err: error, messages: messages.length }, 'batch failed, starting again from the log');
     if (!(error instanceof FencedError) && !isOperationalFailure(error)) this.#suspect(messages, error);
     // Whatever it was, it may come again at once: a failing turn must not become a busy loop.
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await this.#ports.clock.sleep(RETRY_MS);
     while (!this.#stopping) {
       try {
         const shards = shardsOf(subscription.assignment());
@@ -240,7 +240,7 @@ export class Engine {
         return;
       } catch (again) {
         this.#ports.log.error({ err: again }, 'cannot start again yet');
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await this.#ports.clock.sleep(RETRY_MS);
       }
     }
   }

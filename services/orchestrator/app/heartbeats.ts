@@ -21,7 +21,9 @@ export class Heartbeats {
     this.#announce = announce;
   }
 
-  worker(context: DecisionContext, payload: WorkerHeartbeat): void {
+  /** `madeAtMs`: when the worker made it, by its own clock. */
+  worker(context: DecisionContext, payload: WorkerHeartbeat, madeAtMs: number): void {
+    if (context.dispatcher?.isOfFormerLife(payload, madeAtMs, context.nowMs) === true) return;
     const { workerId, incarnation, slots, running, partitions, deviceJson } = payload;
     const lane = payload.lane as Lane;
     context.batch.worker({
@@ -35,8 +37,9 @@ export class Heartbeats {
       seenAtMs: context.nowMs,
     });
     const capacity = { workerId, incarnation, lane, slots, running, partitions };
-    const reborn = context.dispatcher?.observe(capacity, context.nowMs) ?? false;
-    this.endFormerIncarnation(context, workerId, incarnation, context.nowMs);
+    const reborn = context.dispatcher?.observe(capacity, context.nowMs, madeAtMs) ?? false;
+    // By the time it was made: read late, it says nothing about an attempt that we heard of since.
+    this.endFormerIncarnation(context, workerId, incarnation, Math.min(madeAtMs, context.nowMs));
     if (reborn) this.#hurryUnconfirmed(workerId, context.nowMs);
   }
 

@@ -41,13 +41,18 @@ export class Peers {
     this.#notified = true;
   }
 
-  async run(context: DecisionContext): Promise<void> {
+  /** `committed`: the commit of the batch before this one, which may still be under way. */
+  async run(context: DecisionContext, committed: Promise<unknown>): Promise<void> {
     const owned = this.#memory.partitions;
     if (owned.length === WORKFLOW_PARTITIONS) return;
     if (!this.#notified && context.nowMs - this.#lookedAtMs < LOOK_EVERY_MS) return;
     this.#notified = false;
     this.#lookedAtMs = context.nowMs;
-    if (context.dispatcher !== null) return this.#readRemoteWork(context.dispatcher, owned);
+    if (context.dispatcher !== null) {
+      // Rows read before it is visible would make the dispatcher forget what it placed for others, and give their slots away again.
+      await committed.catch(() => undefined);
+      return this.#readRemoteWork(context.dispatcher, owned);
+    }
     if (this.#memory.unplaced.size > 0) await this.#takePlacements(context);
     if (this.#memory.leases.size > 0) await this.#endFormerIncarnations(context);
   }

@@ -1,14 +1,9 @@
 import type { Bus } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
+import type { Clock } from '#lib/kernel/clock.ts';
 import type { LeasePolicy } from '../domain/lease-keeper.ts';
 import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { OrchestratorStore } from './store.ts';
-
-/** Time and logging as values, so that the engine can be driven by a simulation. */
-interface Clock {
-  /** Epoch milliseconds. */
-  now(): number;
-}
 
 export interface Log {
   info(fields: object, message: string): void;
@@ -33,7 +28,8 @@ export interface EnginePorts {
   readonly store: OrchestratorStore;
   readonly codec: Codec;
   readonly registry: WorkflowRegistry;
-  readonly clock: Clock;
+  /** Time as a value, so that the engine can be driven by a simulation. */
+  readonly clock: Pick<Clock, 'now' | 'sleep'>;
   readonly log: Log;
   /** Name of this process, unique among orchestrators. */
   readonly owner: string;

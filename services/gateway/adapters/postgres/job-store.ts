@@ -9,7 +9,11 @@ import { readSnapshots } from './submission-snapshots.ts';
 
 /** Messages that appear if and only if the transaction commits. */
 export interface TransactionalPublisher {
-  publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void>;
+  publishIn(
+    tx: Queryable,
+    messages: readonly OutgoingMessage[],
+    options?: { readonly inOrder?: boolean },
+  ): Promise<void>;
   publish(messages: readonly OutgoingMessage[]): Promise<void>;
 }
 
@@ -110,7 +114,8 @@ export class PostgresJobStore implements JobStore {
       const job = one(rows);
       if (job === null) return null;
       if (FINAL_STATUSES.includes(job.status)) return { job, published: false };
-      await this.#bus.publishIn(tx, messages);
+      // A cancel request must not overtake the start, which may still lie in the outbox of a gateway that has died.
+      await this.#bus.publishIn(tx, messages, { inOrder: true });
       return { job, published: true };
     });
   }

@@ -5,6 +5,7 @@ import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import type { Tokenizer } from '#lib/text/tokenizer.ts';
 import { required } from '../failure.ts';
 import type { ScoringProgram } from '../programs/causal-lm.ts';
+import { type RowScoring, scoredRow, scoreRows } from './score-rows.ts';
 
 const ClozeItem = Type.Object({
   context: Type.String({ minLength: 1 }),
@@ -47,72 +48,24 @@ export function parseClozeItems(text: string, name: string): ClozeItem[] {
 
 /**
  * Answers every question the MMLU way: the choice with the highest summed log-likelihood after the context (ties: the first).
- * Answers 1 for right and 0 for wrong, in item order. Contexts are cut from the left to fit the model.
+ * Answers 1 for right and 0 for wrong, in item order. Contexts are cut from the left to
+ * fit the model; all choices of a question are cut alike, so that none gains from its length.
  */
 export async function answerCloze(
   program: ScoringProgram,
   items: readonly ClozeItem[],
   tokenizer: Tokenizer,
-  options: { length: number; padding: number; afterBatch: () => void },
+  options: RowScoring,
 ): Promise<number[]> {
-  const { length, padding } = options;
   const rows = items.flatMap(({ context, choices }) => {
     const contextIds = tokenizer.encode(context);
-    return choices.map((choice) => clozeRow(contextIds, tokenizer.encode(choice), length));
+    return choices.map((choice) => scoredRow(contextIds, tokenizer.encode(choice), options.length));
   });
-  const logLikelihoods = await scoreRows(program, rows, length, padding, options.afterBatch);
+  const logLikelihoods = await scoreRows(program, rows, options);
   return items.map(({ answer, choices }, item) => {
     const scores = choices.map(
       (_, choice) => logLikelihoods[item * choices.length + choice] ?? Number.NEGATIVE_INFINITY,
     );
     return scores.indexOf(Math.max(...scores)) === answer ? 1 : 0;
   });
-}
-
-interface ClozeRow {
-  readonly ids: readonly number[];
-  /** Position of the first token of the choice, at least 1. */
-  readonly choiceAt: number;
-}
-
-/** Context and choice in at most `length + 1` tokens; all choices are cut alike, so that none gains from its length. */
-function clozeRow(context: ArrayLike<number>, choice: ArrayLike<number>, length: number): ClozeRow {
-  const kept = Array.from(choice).slice(0, length);
-  const room = length + 1 - kept.length;
-  const before = Array.from(context).slice(-room);
-  return { ids: [...before, ...kept], choiceAt: before.length };
-}
-
-async function scoreRows(
-  program: ScoringProgram,
-  rows: readonly ClozeRow[],
-  length: number,
-  padding: number,
-  afterBatch: () => void,
-): Promise<number[]> {
-  const { ids, targets } = program.batch;
-  const perBatch = ids.length / length;
-  const scores: number[] = [];
-  for (let begin = 0; begin < rows.length; begin += perBatch) {
-    const batch = rows.slice(begin, begin + perBatch);
-    ids.fill(padding);
-    targets.fill(padding);
-    batch.forEach((row, index) => {
-      ids.set(row.ids.slice(0, -1), index * length);
-      targets.set(row.ids.slice(1), index * length);
-    });
-    const losses = await program.run();
-    batch.forEach((row, index) => {
-      // The token at position p of the row is the target at p - 1.
-      const from = index * length;
-      const ofChoice = losses.subarray(from + row.choiceAt - 1, from + row.ids.length - 1);
-      const logLikelihood = -ofChoice.reduce((sum, nats) => sum + nats, 0);
-      if (!Number.isFinite(logLikelihood)) {
-        throw new TrainyardError('NonFiniteLoss', `the model's log-likelihood of a choice is ${logLikelihood}`);
-      }
-      scores.push(logLikelihood);
-    });
-    afterBatch();
-  }
-  return scores;
 }

@@ -31,12 +31,12 @@ export interface Gpt2Weights {
 
 const MLP_RATIO = 4;
 /** Large enough to vanish in a softmax, small enough to stay finite when added to a score. */
-const MASKED = -1e9;
+export const MASKED = -1e9;
 
 export const TOKEN_EMBEDDING = 'transformer.wte.weight';
-const POSITION_EMBEDDING = 'transformer.wpe.weight';
+export const POSITION_EMBEDDING = 'transformer.wpe.weight';
 
-const blockName = (layer: number): string => `transformer.h.${layer}`;
+export const blockName = (layer: number): string => `transformer.h.${layer}`;
 
 /** The linear layers of one block with their sizes, in GPT-2's (in, out) orientation. */
 export function linearModules(config: Gpt2Config): { module: string; inputs: number; outputs: number }[] {

@@ -42,3 +42,10 @@ export class TensorSet {
     return this.specs.map(({ name, shape }) => ({ name, shape, data: this.view(name) }));
   }
 }
+
+/** A new set with these tensors: copies where `from` has them, zeros elsewhere. */
+export function selectTensors(from: TensorSet, specs: readonly TensorSpec[]): TensorSet {
+  const selected = new TensorSet(specs);
+  for (const { name } of specs) if (from.has(name)) selected.view(name).set(from.view(name));
+  return selected;
+}

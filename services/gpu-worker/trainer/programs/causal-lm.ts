@@ -1,4 +1,3 @@
-import { invariant } from '#lib/kernel/errors.ts';
 import type { Batch } from '../data/windows.ts';
 import { compile, type Program } from '../engine.ts';
 import { GraphBuilder, type Value } from '../graph/onnx-model.ts';
@@ -6,8 +5,9 @@ import { linear } from '../graph/ops/linear.ts';
 import { crossEntropy } from '../graph/ops/lookup.ts';
 import { Tape } from '../graph/tape.ts';
 import { gpt2Hidden, TOKEN_EMBEDDING } from '../model/gpt2.ts';
-import { graphWeights, type Model, trainableTensors, weightInputs } from '../model/weights.ts';
-import { DropoutMasks } from './dropout.ts';
+import { graphWeights, type Model, weightInputs } from '../model/weights.ts';
+import type { DropoutMasks } from './dropout.ts';
+import { compileTrainable, trainableGraph } from './trainable-graph.ts';
 
 export interface BatchSize {
   readonly batch: number;
@@ -29,36 +29,14 @@ export interface TrainingProgram {
 }
 
 export async function compileTraining(model: Model, size: BatchSize): Promise<TrainingProgram> {
-  const tape = new Tape(new GraphBuilder());
+  const graph = trainableGraph(model);
+  const { tape, weights } = graph;
   const batch = allocateBatch(size);
-  const rate = model.adapter?.config.dropout ?? 0;
-  const dropout = rate > 0 ? new DropoutMasks(rate) : undefined;
-  const weights = graphWeights(tape, model, {
-    train: true,
-    ...(dropout === undefined ? {} : { dropout: (module, shape) => dropout.value(tape, module, shape) }),
-  });
   const inputs = batchInputs(tape, size);
   const hidden = gpt2Hidden(tape, model.config, weights, inputs.ids, size);
   const logits = linear(tape, hidden, weights.tensor(TOKEN_EMBEDDING), { transposed: true });
   const { loss } = crossEntropy(tape, logits, inputs.targets, inputs.weights);
-
-  const trainable = trainableTensors(model);
-  const values = trainable.specs.map(({ name }) => weights.tensor(name));
-  const gradientValues = tape.gradients(loss, values);
-  const gradients = new Float32Array(trainable.data.length);
-  const outputs: Record<string, Float32Array> = {};
-  let offset = 0;
-  trainable.specs.forEach(({ name }, index) => {
-    const value = gradientValues[index];
-    invariant(value !== undefined, `no gradient of ${name}`);
-    const size = trainable.view(name).length;
-    tape.graph.output(`gradient.${name}`, value);
-    outputs[`gradient.${name}`] = gradients.subarray(offset, offset + size);
-    offset += size;
-  });
-  tape.graph.output('loss', loss);
-  const memory = { ...weightInputs(model), ...batchMemory(batch), ...dropout?.inputs() };
-  const program = await compile(tape.graph, { inputs: memory, outputs }, size);
+  const { program, gradients, dropout } = await compileTrainable(model, graph, loss, batchMemory(batch), size);
   return {
     batch,
     gradients,

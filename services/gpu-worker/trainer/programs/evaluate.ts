@@ -4,9 +4,11 @@ import type { EvaluateSpec, EvaluationMetric, EvaluationReport, TrainerBase } fr
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { loadTokenizer } from '#lib/text/tokenizer.ts';
 import { loadTokenData, type TokenData } from '../data/token-dataset.ts';
-import { metricOf, type NamedEstimate } from '../eval/estimate.ts';
+import { metricOf } from '../eval/estimate.ts';
 import { sample, samplePrompts } from '../eval/sampling.ts';
-import { loadSuites, type Suite } from '../eval/suites.ts';
+import { Subject } from '../eval/subject.ts';
+import type { Suite, SuiteScores } from '../eval/suite.ts';
+import { loadSuites } from '../eval/suites.ts';
 import { writeDurably } from '../formats/durable-file.ts';
 import { pretty } from '../formats/model-folder.ts';
 import { checkEstimate, checkResidentMemory } from '../memory.ts';
@@ -14,9 +16,10 @@ import type { Gpt2Config } from '../model/gpt2.ts';
 import { baseConfig, loadBase } from '../model/load-base.ts';
 import type { Model } from '../model/weights.ts';
 import { derivedSeed, PURPOSE } from '../random.ts';
-import { type BatchSize, compileNextToken, compileScoring } from './causal-lm.ts';
+import { type BatchSize, compileNextToken } from './causal-lm.ts';
+import { StopRequested } from './objective.ts';
 import { StepLines } from './progress.ts';
-import type { Outcome, RunContext } from './sft.ts';
+import type { Outcome, RunContext } from './run-loop.ts';
 
 /** Spread of random weights when an untrained model is evaluated; GPT-2's own. */
 const UNTRAINED_STD = 0.02;
@@ -35,7 +38,7 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
   const length = Math.min(config.contextLength, baselineConfig?.contextLength ?? config.contextLength);
   const size = { batch: Math.max(1, Math.floor(POSITIONS_PER_BATCH / length)), length, threads: spec.limits.threads };
   const suites = await loadSuites(spec, data, length);
-  const batches = suites.reduce((sum, { rows }) => sum + Math.ceil(rows / size.batch), 0);
+  const batches = suites.reduce((sum, suite) => sum + suite.batches(size.batch), 0);
   const progress = new Progress(spec, context, batches * (spec.baseline === undefined ? 1 : 2));
 
   try {
@@ -44,16 +47,17 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
     const samples = await generateSamples(spec, model, data, progress);
     const other =
       spec.baseline === undefined || baselineConfig === undefined
-        ? []
+        ? undefined
         : await scoreSuites(await loadFor(spec, spec.baseline, baselineConfig, size), suites, size, progress);
     const metrics = [
-      ...own.map((estimate, index) => metricOf(estimate, other[index]?.estimate)),
+      ...suites.flatMap((suite, at) => metricsOf(suite, own[at], other?.[at])),
       ...suites.flatMap((suite) => suite.constants()),
     ];
     await writeReport(spec.outputDir, { format: 'trainyard-evaluation/1', metrics, samples });
     context.send({ type: 'result', steps: progress.done, metrics: flat(metrics), files: [...EVALUATION_FILES] });
     return 'done';
   } catch (error) {
+    // An evaluation has nothing to checkpoint, its next attempt starts anew.
     if (error instanceof StopRequested) return 'yielded';
     throw error;
   }
@@ -64,18 +68,33 @@ function loadFor(spec: EvaluateSpec, base: TrainerBase, config: Gpt2Config, size
   return loadBase(base, config, { std: UNTRAINED_STD, seed: derivedSeed(spec.seed, PURPOSE.weights) });
 }
 
-/** The estimates of all suites in their order: equal positions of two models are the same metric. */
+/** What all suites found out, in their order. */
 async function scoreSuites(
   model: Model,
   suites: readonly Suite[],
   size: BatchSize,
   progress: Progress,
-): Promise<NamedEstimate[]> {
-  const program = await compileScoring(model, size);
-  const estimates: NamedEstimate[] = [];
-  for (const suite of suites) estimates.push(...(await suite.score(program, () => progress.advance())));
-  await program.release();
-  return estimates;
+): Promise<SuiteScores[]> {
+  const subject = new Subject(model, size);
+  const scores: SuiteScores[] = [];
+  for (const suite of suites) {
+    scores.push(
+      await suite.score(
+        subject,
+        () => progress.advance(),
+        () => progress.keepAlive(),
+      ),
+    );
+  }
+  await subject.release();
+  return scores;
+}
+
+/** Equal positions of two models are the same metric. */
+function metricsOf(suite: Suite, own: SuiteScores | undefined, other: SuiteScores | undefined): EvaluationMetric[] {
+  const single = own?.estimates.map((estimate, at) => metricOf(estimate, other?.estimates[at]?.estimate)) ?? [];
+  if (own?.items === undefined || other?.items === undefined) return single;
+  return [...single, ...(suite.compare?.(own.items, other.items) ?? []).map((estimate) => metricOf(estimate))];
 }
 
 async function generateSamples(
@@ -120,9 +139,6 @@ function flat(metrics: readonly EvaluationMetric[]): Record<string, number> {
   }
   return values;
 }
-
-/** Thrown between two batches: an evaluation has nothing to checkpoint, its next attempt starts anew. */
-class StopRequested extends Error {}
 
 /** Counts batches as steps, so that a worker sees a long evaluation move. */
 class Progress {

@@ -14,7 +14,7 @@ export interface CurveState {
 }
 
 /**
- * The training-loss curve: means over equal numbers of steps, at most 200 points a run. Points are cut by step and never by
+ * A curve of a metric of training, such as the loss: means over equal numbers of steps, at most 200 points a run. Points are cut by step and never by
  * time, so that two runs of one spec print the same lines; an unfinished point travels in the checkpoint.
  */
 export class LossCurve {
@@ -22,10 +22,11 @@ export class LossCurve {
   private readonly stepsPerPoint: number;
   private readonly maxSteps: number;
 
-  constructor(maxSteps: number, state: CurveState = { sum: 0, count: 0, latest: null }) {
+  /** Points are cut at multiples of `unit` steps only (default 1). */
+  constructor(maxSteps: number, { unit = 1, state }: { unit?: number; state?: CurveState } = {}) {
     this.maxSteps = maxSteps;
-    this.stepsPerPoint = Math.ceil(maxSteps / CURVE_POINTS);
-    this.state = { ...state };
+    this.stepsPerPoint = Math.ceil(maxSteps / unit / CURVE_POINTS) * unit;
+    this.state = { ...(state ?? { sum: 0, count: 0, latest: null }) };
   }
 
   /** Returns the mean when `step` finishes a point. */

@@ -4,23 +4,15 @@ import type { SftSpec } from '#lib/contracts/trainer-protocol.ts';
 import { measuringWindows } from '../data/windows.ts';
 import { writeModelFolder } from '../formats/model-folder.ts';
 import { writeAdapterFolder } from '../formats/peft-adapter.ts';
-import { checkResidentMemory, parameterCount } from '../memory.ts';
+import { parameterCount } from '../memory.ts';
 import type { Send } from '../messages.ts';
 import { trainableTensors } from '../model/weights.ts';
 import { compileScoring } from './causal-lm.ts';
 import { type PreparedSft, prepareSft } from './prepare-sft.ts';
-import { StepLines } from './progress.ts';
+import { type Outcome, reportAll, type RunContext, trainSteps, type Validate } from './run-loop.ts';
 import { meanLoss, perplexity, scoreWindows } from './score-windows.ts';
+import { SftObjective } from './sft-objective.ts';
 import { TrainingRun } from './training-loop.ts';
-
-/** How a program ended without failing. */
-export type Outcome = 'done' | 'yielded';
-
-export interface RunContext {
-  readonly send: Send;
-  /** True from the moment the program was asked to stop. */
-  readonly stopRequested: () => boolean;
-}
 
 /** Trains to `maxSteps` and writes the result, or stops between two steps with a checkpoint when asked to. */
 export async function runSft(spec: SftSpec, context: RunContext): Promise<Outcome> {
@@ -29,18 +21,16 @@ export async function runSft(spec: SftSpec, context: RunContext): Promise<Outcom
   await mkdir(spec.checkpointDir, { recursive: true });
   const prepared = await prepareSft(spec);
   announce(spec, prepared, send);
-  const run = await TrainingRun.start(spec, prepared);
+  const run = await startRun(spec, prepared);
   const validate = await compileValidation(spec, prepared, send);
   const startedAt = performance.now();
   const firstStep = run.step;
 
-  const finished = await trainSteps(spec, run, validate, context);
-  if (!finished) {
-    send({ type: 'checkpoint', step: run.step, dir: await run.save() });
-    return 'yielded';
-  }
-  const validationLoss = await validate();
-  if (validationLoss !== undefined) report(send, 'validation.loss', run.step, validationLoss);
+  const loop = { ...hyperparameters, tokensPerStep: tokensPerStep(spec), maxMemoryMib: spec.limits.maxMemoryMib };
+  if (!(await trainSteps(run, loop, validate, context))) return 'yielded';
+  const validation = await validate();
+  reportAll(send, run.step, validation);
+  const validationLoss = validation['validation.loss'];
   const files = await writeResult(spec, prepared);
   const trainedTokens = (run.step - firstStep) * tokensPerStep(spec);
   const seconds = (performance.now() - startedAt) / 1000;
@@ -48,7 +38,7 @@ export async function runSft(spec: SftSpec, context: RunContext): Promise<Outcom
     type: 'result',
     steps: hyperparameters.maxSteps,
     metrics: {
-      ...(run.curve.state.latest === null ? {} : { 'train.loss': run.curve.state.latest }),
+      ...(run.latestLoss === null ? {} : { 'train.loss': run.latestLoss }),
       ...(validationLoss === undefined
         ? {}
         : { 'validation.loss': validationLoss, 'validation.perplexity': perplexity(validationLoss) }),
@@ -63,50 +53,29 @@ export async function runSft(spec: SftSpec, context: RunContext): Promise<Outcom
   return 'done';
 }
 
-/** Steps until done (true) or asked to stop (false). All lines of a step come before its checkpoint's. */
-async function trainSteps(
-  spec: SftSpec,
-  run: TrainingRun,
-  validate: Validate,
-  { send, stopRequested }: RunContext,
-): Promise<boolean> {
-  const { maxSteps, checkpointEverySteps, evaluateEverySteps } = spec.hyperparameters;
-  const lines = new StepLines(send, maxSteps);
-  while (run.step < maxSteps) {
-    if (stopRequested()) return false;
-    lines.begin();
-    const { loss, learningRate, gradientNorm } = await run.advance();
-    const { step } = run;
-    lines.end({ step, loss, learningRate, gradientNorm, tokens: tokensPerStep(spec) });
-    const point = run.curve.add(step, loss);
-    if (point !== undefined) report(send, 'train.loss', step, point);
-    if (evaluateEverySteps > 0 && step % evaluateEverySteps === 0 && step < maxSteps) {
-      const validationLoss = await validate();
-      if (validationLoss !== undefined) report(send, 'validation.loss', step, validationLoss);
-    }
-    checkResidentMemory(spec.limits.maxMemoryMib);
-    // The last step gets a checkpoint too: a crash while the result is written must not cost the training.
-    if (step % checkpointEverySteps === 0 || step === maxSteps) {
-      send({ type: 'checkpoint', step, dir: await run.save() });
-    }
-  }
-  return true;
+async function startRun(spec: SftSpec, prepared: PreparedSft): Promise<TrainingRun> {
+  const { hyperparameters: optimiser, checkpointDir, resumeFrom } = spec;
+  const settings = { maxSteps: optimiser.maxSteps, optimiser, checkpointDir, configDigest: prepared.configDigest };
+  const run = new TrainingRun(settings, await SftObjective.compile(spec, prepared));
+  if (resumeFrom !== undefined) await run.restore(resumeFrom);
+  return run;
 }
 
-/** The loss on the start of the validation split; undefined when the split holds nothing that counts. */
-type Validate = () => Promise<number | undefined>;
-
+/** The loss on the start of the validation split; nothing when the split holds nothing that counts. */
 async function compileValidation(spec: SftSpec, { data, model }: PreparedSft, send: Send): Promise<Validate> {
   const { batchSize, sequenceLength: length, validationTokens } = spec.hyperparameters;
   const padding = model.config.endOfTextId;
   const plan = measuringWindows(data.validation, length, padding);
   if (plan.count === 0) {
     send({ type: 'log', level: 'warn', message: 'the validation split is empty: no validation loss' });
-    return () => Promise.resolve(undefined);
+    return () => Promise.resolve({});
   }
   const program = await compileScoring(model, { batch: batchSize, length, threads: spec.limits.threads });
   const count = Math.ceil(validationTokens / length);
-  return async () => meanLoss(await scoreWindows(program, data.validation, plan, { length, count, padding }));
+  return async () => {
+    const scores = await scoreWindows(program, data.validation, plan, { length, count, padding });
+    return { 'validation.loss': meanLoss(scores) };
+  };
 }
 
 async function writeResult(spec: SftSpec, { model, data }: PreparedSft): Promise<string[]> {
@@ -129,6 +98,3 @@ function announce(spec: SftSpec, { model, data }: PreparedSft, send: Send): void
 
 const tokensPerStep = ({ hyperparameters: h }: SftSpec): number =>
   h.batchSize * h.sequenceLength * h.gradientAccumulationSteps;
-
-const report = (send: Send, name: string, step: number, value: number): void =>
-  send({ type: 'metric', name, step, value });

@@ -1,76 +1,79 @@
 import { join, resolve } from 'node:path';
-import { mulberry32, type RandomStream } from '#lib/kernel/random.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
-import type { SftSpec } from '#lib/contracts/trainer-protocol.ts';
-import { checkpointName, type CheckpointTensors, loadCheckpoint, saveCheckpoint } from '../checkpoint.ts';
-import { TrainingBatches, type TrainingBatchOptions } from '../data/training-batches.ts';
-import { trainableTensors } from '../model/weights.ts';
+import type { TrainingHyperparameters } from '#lib/contracts/trainer-protocol.ts';
+import {
+  checkpointName,
+  type CheckpointTensors,
+  loadCheckpoint,
+  type RunState,
+  saveCheckpoint,
+} from '../checkpoint.ts';
 import { AdamW, clipScale, norm } from '../optim/adamw.ts';
 import { learningRateAt } from '../optim/schedule.ts';
-import { derivedSeed, PURPOSE } from '../random.ts';
-import { compileTraining, type TrainingProgram } from './causal-lm.ts';
-import type { PreparedSft } from './prepare-sft.ts';
-import { LossCurve } from './progress.ts';
+import type { Objective } from './objective.ts';
+import { type CurveState, LossCurve } from './progress.ts';
 
 export interface StepResult {
   readonly loss: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
+  /** Curve points that this step finished, by metric name. */
+  readonly points: Readonly<Record<string, number>>;
 }
 
+/** What a run needs to know besides its objective. */
+export interface RunSettings {
+  readonly maxSteps: number;
+  readonly optimiser: Pick<
+    TrainingHyperparameters,
+    'learningRate' | 'warmupSteps' | 'minLearningRateRatio' | 'weightDecay' | 'beta1' | 'beta2' | 'gradientClip'
+  >;
+  readonly checkpointDir: string;
+  /** Equal digests = the same run: what checkpoints are checked against. */
+  readonly configDigest: string;
+}
+
+const TRAIN_LOSS = 'train.loss';
+
 /**
- * One training run between two optimiser steps. Its whole state is: the trainable tensors, two moments, and the `RunState` of
- * a checkpoint; nothing in it depends on time, so resuming continues bit for bit.
+ * One training run between two optimiser steps. Its whole state is: the trainable tensors, two moments, the objective's extra
+ * tensors, and the `RunState` of a checkpoint; nothing in it depends on time, so resuming continues bit for bit.
  */
 export class TrainingRun {
   /** Optimiser steps done. */
   step = 0;
-  curve: LossCurve;
-  private readonly spec: SftSpec;
-  private readonly prepared: PreparedSft;
-  private readonly program: TrainingProgram;
+  private readonly settings: RunSettings;
+  private readonly objective: Objective;
   private readonly optimiser: AdamW;
-  private readonly accumulated: Float32Array | undefined;
-  private batches: TrainingBatches;
-  private random: RandomStream;
+  private curves = new Map<string, LossCurve>();
   private saved: { step: number; dir: string } | undefined;
 
-  private constructor(spec: SftSpec, prepared: PreparedSft, program: TrainingProgram) {
-    const { maxSteps, gradientAccumulationSteps } = spec.hyperparameters;
-    this.spec = spec;
-    this.prepared = prepared;
-    this.program = program;
-    this.optimiser = new AdamW(trainableTensors(prepared.model), spec.hyperparameters);
-    this.accumulated = gradientAccumulationSteps > 1 ? new Float32Array(program.gradients.length) : undefined;
-    this.curve = new LossCurve(maxSteps);
-    this.batches = new TrainingBatches(prepared.data.train, batchOptions(spec, prepared));
-    this.random = mulberry32(derivedSeed(spec.seed, PURPOSE.dropout));
+  constructor(settings: RunSettings, objective: Objective) {
+    this.settings = settings;
+    this.objective = objective;
+    this.optimiser = new AdamW(objective.trainable, settings.optimiser);
+    this.curves.set(TRAIN_LOSS, this.newCurve());
   }
 
-  /** Compiles the program and, when the spec names a checkpoint, continues from it. */
-  static async start(spec: SftSpec, prepared: PreparedSft): Promise<TrainingRun> {
-    const { batchSize, sequenceLength } = spec.hyperparameters;
-    const size = { batch: batchSize, length: sequenceLength, threads: spec.limits.threads };
-    const run = new TrainingRun(spec, prepared, await compileTraining(prepared.model, size));
-    if (spec.resumeFrom !== undefined) await run.restore(spec.resumeFrom);
-    return run;
+  /** The newest finished point of the training-loss curve; null before the first. */
+  get latestLoss(): number | null {
+    return this.curves.get(TRAIN_LOSS)?.state.latest ?? null;
   }
 
   /** One optimiser step. Throws `NonFiniteLoss` before any weight changes. */
   async advance(): Promise<StepResult> {
-    const { hyperparameters } = this.spec;
+    const { optimiser: settings, maxSteps } = this.settings;
     const step = this.step + 1;
-    const { loss, scale } = await this.computeGradients();
-    const gradients = this.accumulated ?? this.program.gradients;
+    const { loss, gradients, scale, metrics } = await this.objective.gradients(step);
     const gradientNorm = norm(gradients) * scale;
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       const message = `step ${step}: loss ${loss}, gradient norm ${gradientNorm}`;
       throw new TrainyardError('NonFiniteLoss', message, { details: { step } });
     }
-    const learningRate = learningRateAt(step, hyperparameters);
-    this.optimiser.update(gradients, scale * clipScale(gradientNorm, hyperparameters.gradientClip), learningRate, step);
+    const learningRate = learningRateAt(step, { ...settings, maxSteps });
+    this.optimiser.update(gradients, scale * clipScale(gradientNorm, settings.gradientClip), learningRate, step);
     this.step = step;
-    return { loss, learningRate, gradientNorm };
+    return { loss, learningRate, gradientNorm, points: this.addToCurves({ [TRAIN_LOSS]: loss, ...metrics }) };
   }
 
   /**
@@ -79,67 +82,56 @@ export class TrainingRun {
    */
   async save(): Promise<string> {
     if (this.saved?.step === this.step) return this.saved.dir;
-    const state = {
+    const { [TRAIN_LOSS]: curve, ...others } = Object.fromEntries(
+      [...this.curves].map(([name, { state }]) => [name, state]),
+    );
+    const state: RunState = {
       step: this.step,
-      prngState: this.random.state(),
-      dataPosition: this.batches.position(),
-      curve: this.curve.state,
-      configDigest: this.prepared.configDigest,
+      prngState: this.objective.prngState(),
+      dataPosition: this.objective.dataPosition(),
+      curve: curve ?? this.newCurve().state,
+      ...(Object.keys(others).length === 0 ? {} : { curves: others }),
+      configDigest: this.settings.configDigest,
     };
-    const dir = await saveCheckpoint(this.spec.checkpointDir, state, this.tensors());
+    const tensors = { ...this.tensors(), extra: this.objective.extra(this.step) };
+    const dir = await saveCheckpoint(this.settings.checkpointDir, state, tensors);
     this.saved = { step: this.step, dir };
     return dir;
   }
 
-  release(): Promise<void> {
-    return this.program.release();
-  }
-
-  /**
-   * Runs the micro-batches of one step. Each is normalised by its own weight and then counts in proportion to it, so that
-   * 2 micro-batches of 4 give the gradient of 1 batch of 8 even when masks differ. The gradient is `scale` times the array.
-   */
-  private async computeGradients(): Promise<{ loss: number; scale: number }> {
-    const { program, accumulated } = this;
-    accumulated?.fill(0);
-    let weightedLoss = 0;
-    let totalWeight = 0;
-    for (let micro = 0; micro < this.spec.hyperparameters.gradientAccumulationSteps; micro += 1) {
-      const weight = this.batches.fill(program.batch);
-      for (let i = 0; i < program.batch.weights.length; i += 1) {
-        program.batch.weights[i] = (program.batch.weights[i] as number) / weight;
-      }
-      program.dropout?.draw(this.random);
-      weightedLoss += (await program.run()) * weight;
-      totalWeight += weight;
-      if (accumulated !== undefined) addScaled(accumulated, program.gradients, weight);
-    }
-    return { loss: weightedLoss / totalWeight, scale: accumulated === undefined ? 1 : 1 / totalWeight };
-  }
-
-  private async restore(dir: string): Promise<void> {
-    const state = await loadCheckpoint(dir, this.prepared.configDigest, this.tensors());
+  /** Continues from a checkpoint folder. */
+  async restore(dir: string): Promise<void> {
+    const { configDigest, checkpointDir } = this.settings;
+    const state = await loadCheckpoint(dir, configDigest, this.tensors(), (run) => this.objective.extra(run.step));
     this.step = state.step;
-    this.curve = new LossCurve(this.spec.hyperparameters.maxSteps, state.curve);
-    const options = batchOptions(this.spec, this.prepared);
-    this.batches = new TrainingBatches(this.prepared.data.train, options, state.dataPosition);
-    this.random = mulberry32(state.prngState);
-    const target = join(this.spec.checkpointDir, checkpointName(state.step));
+    this.curves = new Map([[TRAIN_LOSS, this.newCurve(state.curve)]]);
+    for (const [name, curve] of Object.entries(state.curves ?? {})) this.curves.set(name, this.newCurve(curve));
+    this.objective.restored(state);
+    const target = join(checkpointDir, checkpointName(state.step));
     if (resolve(dir) === resolve(target)) this.saved = { step: state.step, dir: target };
+  }
+
+  release(): Promise<void> {
+    return this.objective.release();
+  }
+
+  private addToCurves(values: Readonly<Record<string, number>>): Record<string, number> {
+    const points: Record<string, number> = {};
+    for (const [name, value] of Object.entries(values)) {
+      const curve = this.curves.get(name) ?? this.newCurve();
+      this.curves.set(name, curve);
+      const point = curve.add(this.step, value);
+      if (point !== undefined) points[name] = point;
+    }
+    return points;
+  }
+
+  private newCurve(state?: CurveState): LossCurve {
+    return new LossCurve(this.settings.maxSteps, { unit: this.objective.stepsPerRound, ...(state ? { state } : {}) });
   }
 
   private tensors(): CheckpointTensors {
     const { firstMoment, secondMoment } = this.optimiser;
-    return { parameters: trainableTensors(this.prepared.model).tensors(), firstMoment, secondMoment };
+    return { parameters: this.objective.trainable.tensors(), firstMoment, secondMoment };
   }
-}
-
-const batchOptions = (spec: SftSpec, { model }: PreparedSft): TrainingBatchOptions => ({
-  length: spec.hyperparameters.sequenceLength,
-  seed: derivedSeed(spec.seed, PURPOSE.data),
-  endOfTextId: model.config.endOfTextId,
-});
-
-function addScaled(into: Float32Array, values: Float32Array, factor: number): void {
-  for (let i = 0; i < into.length; i += 1) into[i] = (into[i] as number) + factor * (values[i] as number);
 }

@@ -16,6 +16,7 @@ export interface WrittenDataset {
   readonly dir: string;
   readonly description: TokenizedDataset;
   readonly tokenizer: Tokenizer;
+  readonly tokenizerJson: string;
   readonly train: Uint16Array;
   readonly validation: Uint16Array;
 }
@@ -30,7 +31,7 @@ const SUCCESSORS = 4;
  */
 export function chainDocuments(count: number, seed: number): Document[] {
   const grammar = mulberry32(7);
-  const words = Array.from({ length: WORDS }, () => word(grammar));
+  const words = wordsOf(grammar);
   const followers = words.map(() => Array.from({ length: SUCCESSORS }, () => pick(words.length, grammar)));
   const random = mulberry32(seed);
   return Array.from({ length: count }, () => {
@@ -43,6 +44,11 @@ export function chainDocuments(count: number, seed: number): Document[] {
     return { text: `${parts.join(' ')}.` };
   });
 }
+
+/** The words that `chainDocuments` uses. */
+export const chainWords = (): string[] => wordsOf(mulberry32(7));
+
+const wordsOf = (grammar: RandomStream): string[] => Array.from({ length: WORDS }, () => word(grammar));
 
 /** Writes a dataset folder the way `preprocess_data` does. Documents with a `completion` make it masked. */
 export async function writeDataset(
@@ -71,7 +77,7 @@ export async function writeDataset(
     splits: { train: train.split, validation: validation.split },
   };
   await writeFile(join(dir, 'dataset.json'), JSON.stringify(description));
-  return { dir, description, tokenizer, train: train.ids, validation: validation.ids };
+  return { dir, description, tokenizer, tokenizerJson: json, train: train.ids, validation: validation.ids };
 }
 
 async function writeSplit(

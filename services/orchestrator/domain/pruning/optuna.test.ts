@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -33,7 +33,7 @@ describe('as Optuna 5.0.0 prunes', () => {
 
   const python = optunaPython();
   if (python === null)
-    console.log('not run: comparison with Optuna itself: set TEST_OPTUNA_PYTHON to a Python that has it');
+    console.log('not run: comparison with Optuna itself: `npm run peers -- optuna`, or TEST_OPTUNA_PYTHON that has it');
   it.skipIf(python === null)(
     `${HISTORIES} random histories of the real package, every decision`,
     { timeout: 600_000 },
@@ -128,6 +128,7 @@ const read = (lines: string): History[] =>
 function optunaPython(): string | null {
   const named = process.env['TEST_OPTUNA_PYTHON'];
   if (named !== undefined && named !== '') return named;
-  const cached = globSync(join(homedir(), '.cache/trainyard/peers/optuna-*/venv/bin/python'));
-  return cached.toSorted().findLast((path) => existsSync(path)) ?? null;
+  const cache = process.env['PEERS_CACHE'] ?? join(homedir(), '.cache/trainyard/peers');
+  const python = join(cache, 'optuna-5.0.0', 'venv', 'bin', 'python');
+  return existsSync(python) ? python : null;
 }

@@ -1,0 +1,66 @@
+import { expect, it } from 'vitest';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { registryWithThreeSteps } from '../../../test/support/three-steps.ts';
+import type { Fact } from '../domain/facts.ts';
+import { evolve } from '../domain/workflow-state.ts';
+import { Announcements } from './announcements.ts';
+import { Batch } from './batch.ts';
+import { type Cell, loadCell, newCell, workflowRowOf } from './cell.ts';
+import { Decider } from './decider.ts';
+import { ShardMemory } from './shard.ts';
+import type { OrchestratorStore } from './store.ts';
+
+const registry = registryWithThreeSteps();
+const STARTED_MS = 50_000;
+const SCHEDULED: Fact = {
+  type: 'WorkflowStarted',
+  data: {
+    jobId: 'job',
+    project: 'demo',
+    jobType: 'three_steps',
+    definition: 'three_steps@1',
+    priority: 1,
+    submittedAtMs: STARTED_MS,
+    retry: { maxAttempts: 3, initialIntervalMs: 1, backoff: 1, maxIntervalMs: 1 },
+    executionTimeoutMs: 1e9,
+    input: { value: 1 },
+  },
+};
+const COMPLETED: Fact = {
+  type: 'ActivityCompleted',
+  data: { activityId: 'first', epoch: 1, workerId: 'w', startedAtMs: 0, output: null },
+};
+
+/** Nothing of it is called: the cell is loaded already. */
+const noStore = {} as OrchestratorStore;
+const deciding = () =>
+  new Decider(registry, new ShardMemory(noStore, registry), new Announcements(singleObjectCodec()));
+
+/** The cell of a workflow that another orchestrator started at STARTED_MS, as it is read from the log, or from a snapshot. */
+function takenOver(from: 'log' | 'snapshot'): Cell {
+  const first = newCell('wf', 0);
+  deciding().append({ batch: new Batch(STARTED_MS), dispatcher: null, nowMs: STARTED_MS }, first, SCHEDULED, 'start');
+  const { state } = evolve(registry, 'wf', null, SCHEDULED, STARTED_MS);
+  const cell = newCell('wf', 0);
+  loadCell(registry, cell, {
+    row: { ...workflowRowOf(first, null), snapshotSeq: from === 'snapshot' ? 1 : 0 },
+    snapshot: from === 'snapshot' ? state : null,
+    facts: from === 'log' ? [{ seq: 1, messageId: 'start', atMs: STARTED_MS, fact: SCHEDULED }] : [],
+    messageIds: ['start'],
+  });
+  return cell;
+}
+
+// Found by the simulation: clock skew between orchestrators gave negative waiting times.
+it.each(['log', 'snapshot'] as const)(
+  'a fact is never logged before the one it follows, although this clock is behind that of the former owner (read from the %s)',
+  (from) => {
+    const cell = takenOver(from);
+    const nowMs = STARTED_MS - 2_900;
+    const batch = new Batch(nowMs);
+    deciding().append({ batch, dispatcher: null, nowMs }, cell, COMPLETED, 'completed');
+    expect(batch.events.map(({ seq, atMs }) => ({ seq, atMs }))).toEqual([{ seq: 2, atMs: STARTED_MS }]);
+    const [row] = batch.toCommit([], 'me').activities;
+    expect(row).toMatchObject({ state: 'done', waitingMs: 0, usefulMs: 0, lostMs: 0, endedAtMs: STARTED_MS });
+  },
+);

@@ -1,0 +1,125 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type {
+  DatasetVersion,
+  Inserted,
+  JobRow,
+  JobStore,
+  SubmissionSnapshot,
+} from '../../services/gateway/app/ports.ts';
+import type { Budget } from '../../services/gateway/domain/budget.ts';
+import type { Life } from './life.ts';
+import { isFinalJob } from './sim-database.ts';
+import type { SimOutbox } from './sim-outbox.ts';
+import type { StoreWorld } from './sim-orchestrator-store.ts';
+
+/** The gateway's tables over the network. Messages appear with the transaction, as on the embedded profile. */
+export class SimJobStore implements JobStore {
+  readonly #world: StoreWorld;
+  readonly #life: Life;
+  readonly #dataset: Omit<DatasetVersion, 'project'>;
+  readonly #outbox: SimOutbox | null;
+
+  /** `outbox`: where messages go that cannot be part of the transaction; null on the embedded profile. */
+  constructor(world: StoreWorld, life: Life, dataset: Omit<DatasetVersion, 'project'>, outbox: SimOutbox | null) {
+    this.#world = world;
+    this.#life = life;
+    this.#dataset = dataset;
+    this.#outbox = outbox;
+  }
+
+  snapshot(query: Parameters<JobStore['snapshot']>[0]): Promise<SubmissionSnapshot | null> {
+    const { database } = this.#world;
+    return this.#call('snapshot', () => {
+      if (!database.budget.projects.has(query.project)) return null;
+      const existing = [...database.jobs.values()].find(
+        (job) => job.project === query.project && job.idempotencyKey === query.idempotencyKey,
+      );
+      const known = query.dataset === this.#dataset.name;
+      return {
+        budget: this.#budget(query.project),
+        existing: existing ?? null,
+        dataset: known ? { ...this.#dataset, project: query.project } : null,
+        datasetKnown: known,
+      };
+    });
+  }
+
+  async insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted> {
+    const { database } = this.#world;
+    const kind = await this.#call(`insert ${job.workflowId}`, () =>
+      database.insertJob(job, () => this.#publish(messages)),
+    );
+    if (kind === 'created') return { kind };
+    if (kind === 'overBudget') return { kind, budget: await this.#call('budget', () => this.#budget(job.project)) };
+    const found = await this.#call('job by key', () =>
+      [...database.jobs.values()].find(
+        (other) => other.project === job.project && other.idempotencyKey === job.idempotencyKey,
+      ),
+    );
+    return { kind: 'exists', job: found ?? null };
+  }
+
+  find(id: string, project: string | null): Promise<JobRow | null> {
+    const { database } = this.#world;
+    return this.#call('find', () => {
+      const job = database.jobs.get(id);
+      return job === undefined || (project !== null && job.project !== project) ? null : job;
+    });
+  }
+
+  publishUnlessFinal(
+    id: string,
+    messages: readonly OutgoingMessage[],
+  ): Promise<{ job: JobRow; published: boolean } | null> {
+    const { database } = this.#world;
+    return this.#call('publish unless final', () => {
+      const job = database.jobs.get(id);
+      if (job === undefined) return null;
+      if (isFinalJob(job)) return { job, published: false };
+      this.#publish([...database.waitingIn(messages), ...messages]);
+      return { job, published: true };
+    });
+  }
+
+  snapshots(): Promise<readonly (SubmissionSnapshot | null)[]> {
+    throw new Error('the ingress of records is not simulated');
+  }
+
+  insertAll(): Promise<ReadonlySet<string>> {
+    throw new Error('the ingress of records is not simulated');
+  }
+
+  publish(): Promise<void> {
+    throw new Error('the ingress of records is not simulated');
+  }
+
+  change(): Promise<JobRow | null> {
+    throw new Error('labels are not simulated');
+  }
+
+  hide(): Promise<JobRow | null> {
+    throw new Error('deleting jobs is not simulated');
+  }
+
+  /** Part of the transaction; outside the database, its process hears of the commit and publishes. */
+  #publish(messages: readonly OutgoingMessage[]): void {
+    const { broker } = this.#world.bus;
+    const outbox = this.#outbox;
+    if (outbox === null) return broker.append(broker.route(messages));
+    const row = this.#world.database.appendOutbox(messages, this.#world.sim.nowMs);
+    this.#world.network.notify(this.#life, 'outbox', 'notification lost', () => outbox.committed(row));
+  }
+
+  #budget(project: string): Budget {
+    const row = this.#world.database.budget.projects.get(project);
+    return {
+      gpuSecondsBudget: row?.gpuSecondsBudget ?? 0,
+      gpuSecondsReserved: row?.gpuSecondsReserved ?? 0,
+      gpuSecondsUsed: row?.gpuSecondsUsed ?? 0,
+    };
+  }
+
+  #call<T>(what: string, effect: () => T): Promise<T> {
+    return this.#world.network.call(this.#life, this.#world.databaseServer, what, effect);
+  }
+}
