@@ -1,13 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { createMachine } from 'xstate';
 import { describe, expect, it } from 'vitest';
 import { evolve, type WorkflowState } from '../../services/orchestrator/domain/workflow-state.ts';
-import { fineTune } from '../../services/orchestrator/domain/workflows/fine-tune.ts';
 import { PROFILES, workflowRegistry } from '../../services/orchestrator/domain/workflows/registry.ts';
 import type { Fact } from '../../services/orchestrator/domain/facts.ts';
 import { type FactAt, foldFacts } from '../support/given-when-then.ts';
 import { cancelRequested } from './fine-tune-facts.ts';
 import { HISTORIES } from './histories.ts';
+import { renamedFineTune } from './renamed-fine-tune.ts';
 
 const folder = new URL('./histories/', import.meta.url);
 
@@ -28,24 +27,6 @@ const recordings: Recorded[] = readdirSync(folder)
     return { name: file.replace(/\.json$/, ''), history, stateText: JSON.stringify(parsed.state) };
   });
 
-/** Fine-tuning as a careless change would leave it: the state that long workflows wait in has another name. */
-const renamed = createMachine({
-  ...fineTune.config,
-  states: Object.fromEntries(
-    Object.entries(fineTune.config.states ?? {}).map(([name, node]) => [
-      name === 'training' ? 'trainingModel' : name,
-      withTargets(node),
-    ]),
-  ),
-} as never);
-
-function withTargets(value: unknown): unknown {
-  if (value === 'training') return 'trainingModel';
-  if (Array.isArray(value)) return value.map(withTargets);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, withTargets(member)]));
-}
-
 describe('logs that shipped versions wrote', () => {
   it('are recorded, one for each way a workflow can go', () => {
     expect(recordings.map((r) => r.name).sort()).toEqual(Object.keys(HISTORIES).sort());
@@ -64,7 +45,7 @@ describe('logs that shipped versions wrote', () => {
   });
 
   it('would show a renamed state: another state in the fold, and a snapshot that does not restore', () => {
-    const registry = workflowRegistry(PROFILES, [renamed]);
+    const registry = workflowRegistry(PROFILES, [renamedFineTune]);
     const waiting = recordings.find((r) => r.name.endsWith('cancelled'))?.history.slice(0, 4) ?? [];
     const shipped = foldFacts(workflowRegistry(), waiting);
     expect(shipped?.machine.value).toBe('training');

@@ -28,6 +28,8 @@ export interface MachineRunner {
   start(input: unknown): MachineStep;
   /** One event. Throws when a guard throws, or when the state no longer exists in this machine. */
   step(state: MachineState, event: WorkflowEvent): MachineStep;
+  /** Throws when a stored state does not exist in this machine. */
+  restore(state: MachineState): void;
 }
 
 /**
@@ -56,6 +58,9 @@ export function machineRunner(machine: AnyStateMachine): MachineRunner {
       scope.actionExecutor = (action) => actions.push(action);
       const snapshot = machine.transition(before, event, scope) as AnyMachineSnapshot;
       return snapshot === before ? { state, actions: [], moved: false } : keep(snapshot, actions);
+    },
+    restore(state) {
+      machine.resolveState({ value: state.value, context: state.context });
     },
   };
 }
