@@ -120,6 +120,8 @@ async function startOrchestrator(bench: BenchDatabase, name: string | null, prof
   const child = spawn(process.execPath, ['--max-semi-space-size=32', ...profiling, ORCHESTRATOR.pathname], {
     env: {
       ...serviceEnvironment(bench.place),
+      // As services under the supervisor have it.
+      NODE_COMPILE_CACHE: globalThis.process.env['NODE_COMPILE_CACHE'] ?? '',
       LOG_LEVEL: 'info',
       ...PATIENT,
       ...(name === null ? {} : { ORCHESTRATOR_ID: name }),

@@ -12,7 +12,10 @@ import type { OrchestratorStore } from './store.ts';
 const FINISHED_KEPT = 1_000;
 
 /** Logs read by one query at most. */
-const LOAD_CHUNK = 500;
+const LOAD_CHUNK = 100;
+
+/** Queries for logs under way at once: the database reads the next chunk while this process folds one. The commit keeps a connection of its own. */
+const LOADS_AT_ONCE = 3;
 
 /** The workflows of the partitions this orchestrator owns, and the leases on their running attempts. */
 export class ShardMemory {
@@ -134,10 +137,17 @@ export class ShardMemory {
     const missing = new Set<string>();
     for (const id of workflowIds) if (this.#cells.get(id)?.loaded !== true) missing.add(id);
     const ids = [...missing];
-    for (let at = 0; at < ids.length; at += LOAD_CHUNK) {
-      const chunk = ids.slice(at, at + LOAD_CHUNK);
-      const stored = await this.#store.load(chunk);
-      for (const id of chunk) this.#fill(id, stored.get(id));
+    for (let at = 0; at < ids.length; at += LOADS_AT_ONCE * LOAD_CHUNK) {
+      const loads = Array.from({ length: LOADS_AT_ONCE }, (_, n) => {
+        const chunk = ids.slice(at + n * LOAD_CHUNK, at + (n + 1) * LOAD_CHUNK);
+        return { chunk, stored: this.#store.load(chunk) };
+      });
+      // The first failure ends the turn; the others of its kind are no news.
+      for (const { stored } of loads) stored.catch(() => undefined);
+      for (const { chunk, stored } of loads) {
+        const workflows = await stored;
+        for (const id of chunk) this.#fill(id, workflows.get(id));
+      }
     }
   }
 
