@@ -1,25 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { OutgoingMessage } from '#lib/bus/port.ts';
 import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
 import { startCommand } from '../test/support/engine-harness.ts';
-import { serviceEnvironment } from '../test/support/place.ts';
 import { BenchWorker } from './engine/bench-worker.ts';
 import { type BenchDatabase, BUS_OPTION, withDatabase } from './support/bench-database.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { costColumns, Meter } from './support/meter.ts';
+import { end, FINE_TUNE_INPUT, PUBLISH_CHUNK, publish, startOrchestrator } from './support/product-orchestrator.ts';
 import { median, print, printGoal, printTable, type Row } from './support/report.ts';
 
-const ORCHESTRATOR = new URL('../services/orchestrator/main.ts', import.meta.url);
 /** Above what a bus lets a member stay silent: a killed orchestrator is out of the group by then. */
 const SESSION_OVER_MS = 7_000;
-const PUBLISH_CHUNK = 2_000;
-/** No lease and no attempt ends while the orchestrator is away or the logs are being written. */
-const PATIENT = { HEARTBEAT_TIMEOUT_MS: '86400000', ACCEPT_TIMEOUT_MS: '86400000', WORKER_TIMEOUT_MS: '86400000' };
-
 /** What each step of fine_tune@1 has to answer for the machine to go on; one step is one round. */
 const ANSWERS: readonly unknown[] = [
   {},
@@ -105,48 +95,6 @@ function printGoals(rows: readonly Row[], workflows: number, onKafka: boolean): 
   }
 }
 
-interface Orchestrator {
-  readonly child: ChildProcess;
-  readonly startedAt: number;
-  /** Resolves with the time at which it owned its shards. */
-  readonly tookOver: Promise<number>;
-}
-
-/** The product's own program. `name`: its group instance id, when it has such a setting. */
-async function startOrchestrator(bench: BenchDatabase, name: string | null, profile: boolean): Promise<Orchestrator> {
-  const startedAt = performance.now();
-  // Written when it is stopped, not when it is killed: the last one alone leaves a profile.
-  const profiling = profile ? ['--cpu-prof', `--cpu-prof-dir=${tmpdir()}`] : [];
-  const child = spawn(process.execPath, ['--max-semi-space-size=32', ...profiling, ORCHESTRATOR.pathname], {
-    env: {
-      ...serviceEnvironment(bench.place),
-      // As services under the supervisor have it.
-      NODE_COMPILE_CACHE: globalThis.process.env['NODE_COMPILE_CACHE'] ?? '',
-      LOG_LEVEL: 'info',
-      ...PATIENT,
-      ...(name === null ? {} : { ORCHESTRATOR_ID: name }),
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(child, 'spawn');
-  const { promise: tookOver, resolve } = Promise.withResolvers<number>();
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    if (line.includes('took over shards')) resolve(performance.now());
-    else if (/"level":"?(50|60|error|fatal)/.test(line)) print(line);
-  });
-  return { child, startedAt, tookOver };
-}
-
-async function end({ child }: Orchestrator, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill(signal);
-  await exited;
-}
-
-async function publish({ bus }: BenchDatabase, messages: readonly OutgoingMessage[]): Promise<void> {
-  for (let at = 0; at < messages.length; at += PUBLISH_CHUNK) await bus.publish(messages.slice(at, at + PUBLISH_CHUNK));
-}
-
 /** Starts the workflows and reports checkpoints for their first activity until each log has its length. Returns the first commands. */
 async function writeLogs(
   bench: BenchDatabase,
@@ -156,7 +104,7 @@ async function writeLogs(
   const ids = Array.from({ length: workflows }, (_, i) => `wf-recovery-${i}`);
   await publish(
     bench,
-    ids.map((id) => startCommand(id, 'fine_tune', INPUT, 1, bench.codec)),
+    ids.map((id) => startCommand(id, 'fine_tune', FINE_TUNE_INPUT, 1, bench.codec)),
   );
   const commands = await takeAll(worker, { count: workflows, former: [] });
   await publish(
@@ -222,21 +170,3 @@ async function recover(
   };
   return { process, commands, row };
 }
-
-const INPUT = {
-  jobId: 'job-bench',
-  project: 'demo',
-  spec: {
-    dataset: { name: 'bench', version: 1 },
-    base: { config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
-    method: 'full',
-    model: { name: 'bench' },
-    hyperparameters: { maxSteps: 100, learningRate: 0.01 },
-    seed: 1,
-    evaluation: { suites: [{ suite: 'held_out_text' }], policy: [], samples: 3 },
-  },
-  dataset: { name: 'bench', version: 1, format: 'text', key: 'datasets/bench/1', sha256: 'a'.repeat(64), bytes: 1_000 },
-  base: { kind: 'config', config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
-  configDigest: 'a'.repeat(64),
-  codeCommit: 'bench',
-};

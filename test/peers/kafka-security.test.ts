@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
 import type { KafkaSettings } from '#lib/bus/kafka/kafka-client.ts';
+import type { TopicPolicy } from '#lib/bus/kafka/kafka-topics.ts';
 import { kafkaSettings } from '#lib/messaging/kafka-settings.ts';
 import { MessagingConfig } from '#lib/messaging/variables.ts';
 import { readConfig } from '#lib/service/config.ts';
@@ -38,17 +39,19 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
   };
 
   /** As a service does it: from its environment. */
-  const connect = (variables: Readonly<Record<string, string>>): Promise<KafkaBus> => {
-    const config = readConfig(MessagingConfig, { BUS_URL: `kafka://${secure().address}`, ...variables });
-    const settings: KafkaSettings = { ...kafkaSettings(config, 'security-test') };
-    return KafkaBus.connect({
-      ...settings,
-      prefix: `secure-${randomUUID()}-`,
-      replication: null,
-      producer: randomUUID(),
-      database: db.database,
+  const settingsOf = (variables: Readonly<Record<string, string>>): KafkaSettings & TopicPolicy => {
+    const config = readConfig(MessagingConfig, {
+      BUS_URL: `kafka://${secure().address}`,
+      TOPIC_PREFIX: `secure-${randomUUID()}-`,
+      ...variables,
     });
+    return kafkaSettings(config, 'security-test');
   };
+  const connect = (variables: Readonly<Record<string, string>>): Promise<KafkaBus> =>
+    KafkaBus.connect({ ...settingsOf(variables), producer: randomUUID(), database: db.database });
+  /** What a start does before it connects: an answer within seconds. */
+  const probe = async (variables: Readonly<Record<string, string>>): Promise<void> =>
+    KafkaBus.probe(settingsOf(variables));
 
   const login = (mechanism: string, password: string = USER.password): Record<string, string> => ({
     KAFKA_TLS_CA_FILE: secure().caFile,
@@ -81,7 +84,7 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
   it.each(['plain', 'scram-sha-256', 'scram-sha-512'])(
     'refuses a wrong password by %s and names the variables',
     async (mechanism) => {
-      await expect(connect(login(mechanism, 'wrong'))).rejects.toMatchObject({
+      await expect(probe(login(mechanism, 'wrong'))).rejects.toMatchObject({
         code: 'ServiceUnavailable',
         retryable: true,
         message: expect.stringMatching(/KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD/),
@@ -90,7 +93,7 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
   );
 
   it('says that a login is missing', async () => {
-    await expect(connect({ KAFKA_TLS_CA_FILE: secure().caFile })).rejects.toMatchObject({
+    await expect(probe({ KAFKA_TLS_CA_FILE: secure().caFile })).rejects.toMatchObject({
       code: 'ServiceUnavailable',
       message: expect.stringMatching(/KAFKA_SASL_MECHANISM/),
     });
@@ -98,7 +101,7 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
 
   it('does not trust a broker whose authority it was not given', async () => {
     const { KAFKA_TLS_CA_FILE: _, ...unknowing } = login('plain');
-    await expect(connect({ ...unknowing, KAFKA_TLS: '1' })).rejects.toMatchObject({
+    await expect(probe({ ...unknowing, KAFKA_TLS: '1' })).rejects.toMatchObject({
       code: 'ServiceUnavailable',
       message: expect.stringMatching(/KAFKA_TLS_CA_FILE.*self-signed/),
     });
@@ -106,14 +109,14 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
 
   it('says that TLS is missing when it speaks plainly to a port with TLS', async () => {
     const { KAFKA_TLS_CA_FILE: _, ...plainly } = login('plain');
-    await expect(connect(plainly)).rejects.toMatchObject({
+    await expect(probe(plainly)).rejects.toMatchObject({
       code: 'ServiceUnavailable',
       message: expect.stringMatching(/BUS_URL.*KAFKA_TLS/),
     });
   });
 
   it('says that TLS is too much for a port without it', async () => {
-    await expect(connect({ ...login('plain'), BUS_URL: `kafka://${broker.brokers[0] ?? ''}` })).rejects.toMatchObject({
+    await expect(probe({ ...login('plain'), BUS_URL: `kafka://${broker.brokers[0] ?? ''}` })).rejects.toMatchObject({
       code: 'ServiceUnavailable',
       message: expect.stringMatching(/BUS_URL.*KAFKA_TLS/),
     });
@@ -125,7 +128,7 @@ describe.skipIf(!kafka.available || kafka.rung !== 'local process')('Kafka with 
   ])('refuses a file of authorities %s at once', async (_, content) => {
     const file = join(dir, `${randomUUID()}.pem`);
     if (content !== null) await writeFile(file, content);
-    await expect(connect({ ...login('plain'), KAFKA_TLS_CA_FILE: file })).rejects.toMatchObject({
+    await expect(probe({ ...login('plain'), KAFKA_TLS_CA_FILE: file })).rejects.toMatchObject({
       code: 'ValidationFailed',
       message: expect.stringMatching(/KAFKA_TLS_CA_FILE/),
     });

@@ -47,6 +47,8 @@ export async function probeKafka(settings: KafkaSettings): Promise<void> {
   const admin = kafkaClient(settings, PROBE_RETRY).admin();
   try {
     await admin.connect();
+    // A listener that expects a login lets anybody connect, and hangs up at the first question.
+    await admin.describeCluster();
   } finally {
     await admin.disconnect().catch(() => undefined);
   }
