@@ -50,6 +50,7 @@ export const recovery: Benchmark = {
         let process = await startOrchestrator(bench, null, profile);
         print(`\nwriting ${workflows} logs of ${events} events through the engine`);
         let commands = await writeLogs(bench, worker, { workflows, events });
+        await printSizes(bench);
         const rows: Row[] = [];
         for (const [round, variant] of VARIANTS.entries()) {
           // The named one has to be there, and to own everything, before it is killed.
@@ -80,6 +81,19 @@ export const recovery: Benchmark = {
       },
     ),
 };
+
+/** What a fact and an open workflow take on disk, indexes and dead rows included. */
+async function printSizes({ database }: BenchDatabase): Promise<void> {
+  const { rows } = await database.query<{ table: string; n: number; bytes: number }>(
+    `select 'events' as table, (select count(*) from events)::int as n, pg_total_relation_size('events') as bytes
+     union all select 'workflows', (select count(*) from workflows)::int, pg_total_relation_size('workflows')
+     union all select 'activities', (select count(*) from activities)::int, pg_total_relation_size('activities')`,
+  );
+  print('\nsize of the tables, indexes included');
+  printTable(
+    rows.map(({ table, n, bytes }) => ({ table, rows: String(n), 'bytes a row': (bytes / Math.max(1, n)).toFixed(0) })),
+  );
+}
 
 /** Medians of the rounds that a goal speaks of. On Kafka the goal is that of a named orchestrator: nameless, it waits for a session to run out. */
 function printGoals(rows: readonly Row[], workflows: number, onKafka: boolean): void {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Gauge } from 'prom-client';
 import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
 import { checkKafkaSettings } from '#lib/bus/kafka/kafka-client.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
@@ -33,5 +34,22 @@ export async function openKafka(service: MessagingService, database: Database): 
       throw error;
     }
   });
+  showOutbox(service, bus);
   return { bus, codec };
+}
+
+function showOutbox(service: MessagingService, bus: KafkaBus): void {
+  new Gauge({
+    name: 'trainyard_outbox_rows',
+    help: 'Commits whose messages wait in the database for the broker, of all services; near 0 while Kafka answers',
+    registers: [service.metrics],
+    async collect() {
+      try {
+        this.set(await bus.outboxRows());
+      } catch {
+        // A database that cannot be asked shows nothing rather than an old figure.
+        this.reset();
+      }
+    },
+  });
 }

@@ -19,6 +19,8 @@ export interface ServiceProcess {
   readonly ended: Promise<number | null>;
   /** `/readyz` of its health server. */
   readyz(): Promise<{ readonly status: number; readonly components: readonly Component[] }>;
+  /** `/metrics` of its health server. */
+  metrics(): Promise<string>;
   kill(): Promise<void>;
 }
 
@@ -36,6 +38,8 @@ export function startService(name: string, variables: Readonly<Record<string, st
     if (found === undefined) throw new Error(`no health server yet: ${output}`);
     return found;
   };
+  const ask = async (path: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${await eventually(port, { withinMs: 30_000 })}/${path}`);
   return {
     get output() {
       return output;
@@ -44,8 +48,9 @@ export function startService(name: string, variables: Readonly<Record<string, st
       return child.exitCode;
     },
     ended,
+    metrics: async () => (await ask('metrics')).text(),
     readyz: async () => {
-      const response = await fetch(`http://127.0.0.1:${await eventually(port, { withinMs: 30_000 })}/readyz`);
+      const response = await ask('readyz');
       const { components } = (await response.json()) as { components: readonly Component[] };
       return { status: response.status, components };
     },

@@ -141,6 +141,11 @@ export class KafkaBus implements TransactionalBus {
     return attempt(() => groupLag(this.#admin, this.#topics, groupId));
   }
 
+  /** Rows of committed messages that no broker has yet, of all processes on the database. */
+  async outboxRows(): Promise<number> {
+    return this.#outbox.depth();
+  }
+
   async check(): Promise<void> {
     const late = new Promise<never>((_, reject) => {
       const error = Object.assign(new Error(`no answer within ${CHECK_TIMEOUT_MS} ms`), { name: 'KafkaJSTimeout' });

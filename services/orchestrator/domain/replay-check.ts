@@ -162,7 +162,7 @@ function differencesOf({ stored, fromStart, fromSnapshot, seq, turnedOff }: Repl
   const state = stateOf(fromStart);
   if (state === null) return [];
   const reasons: string[] = [];
-  const compare = (what: string, before: unknown, now: unknown): void => {
+  const compare: Compare = (what, before, now) => {
     if (before !== now) reasons.push(`${what} was ${shown(before)}, is ${shown(now)}`);
   };
   if (turnedOff !== null) reasons.push(turnedOff);
@@ -183,11 +183,7 @@ function differencesOf({ stored, fromStart, fromSnapshot, seq, turnedOff }: Repl
 /** `placed` is the dispatcher's word for a queued attempt and not in the log. */
 const ledgerState = (state: string): string => (state === 'placed' ? 'queued' : state);
 
-function compareActivities(
-  stored: StoredProjection,
-  state: WorkflowState,
-  compare: (what: string, before: unknown, now: unknown) => void,
-): void {
+function compareActivities(stored: StoredProjection, state: WorkflowState, compare: Compare): void {
   const rows = new Map(stored.activities.map((row) => [row.activityId, row]));
   for (const activityId of new Set([...rows.keys(), ...Object.keys(state.activities)])) {
     const [row, entry] = [rows.get(activityId), state.activities[activityId]];
@@ -213,7 +209,10 @@ const LEDGER_NUMBERS = [
 
 const stateOf = (fold: Fold): WorkflowState | null => (fold.kind === 'folds' ? fold.state : null);
 
-const shown = (value: unknown): string => (value === undefined ? 'absent' : String(value));
+type Value = string | number | undefined;
+type Compare = (what: string, before: Value, now: Value) => void;
+
+const shown = (value: Value): string => (value === undefined ? 'absent' : String(value));
 
 /** One was stored and read, the other was not: members without a value are left out of both. */
 const asText = (state: WorkflowState): string => canonicalJson(JSON.parse(JSON.stringify(state)) as Json);

@@ -6,8 +6,8 @@ const MAX_LISTED = 1_000;
 
 /** Writes a report while the check runs. */
 export interface Report {
-  verdict(verdict: ReplayVerdict): void;
-  end(result: UpgradeCheckResult): void;
+  readonly verdict: (verdict: ReplayVerdict) => void;
+  readonly end: (result: UpgradeCheckResult) => void;
 }
 
 type Write = (text: string) => void;
