@@ -7,8 +7,15 @@ import { migrateCommand } from './migrate-command.ts';
 import { startCommandOf } from './start/command.ts';
 import { SERVICES } from './start/services.ts';
 import { statusCommand } from './status/command.ts';
+import { upgradeCheckCommand } from './upgrade-check-command.ts';
 
-const COMMANDS: readonly Command[] = [demoCommand, startCommandOf(SERVICES), statusCommand, migrateCommand];
+const COMMANDS: readonly Command[] = [
+  demoCommand,
+  startCommandOf(SERVICES),
+  statusCommand,
+  migrateCommand,
+  upgradeCheckCommand,
+];
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 /** EX_CONFIG. */

@@ -9,6 +9,7 @@ import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { codeCommit } from '#lib/service/code-commit.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { sayUntilReached } from '#lib/service/until-reachable.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
 import type { HttpServices } from './adapters/http/app-types.ts';
@@ -38,8 +39,8 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     credentials: mlflowCredentials(config),
     artifactUri: artifactAddress(config.OBJECT_STORE_URL),
   });
-  readiness.add('objectStore', () => objects.check());
-  readiness.add('modelRegistry', () => registry.check());
+  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
+  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
 
   // 2. The gateway itself.
   const services = assembleGateway({
