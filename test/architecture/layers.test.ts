@@ -20,7 +20,7 @@ const ROOMS: readonly RegExp[] = [
   /^services\/gpu-worker\/trainer\//,
   /^lib\/(kernel|contracts|bus|postgres|object-store|model-registry|messaging|service|text|worker)\//,
   /^cli\/[^/]+\.ts$/,
-  /^cli\/(start|status|demo)\//,
+  /^cli\/(start|status|demo|dlq)\//,
   /^test\/(architecture|simulation|replay|integration|peers|e2e|support)\//,
   /^(bench|scripts)\//,
   /^vitest\.config\.ts$/,
