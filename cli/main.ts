@@ -3,6 +3,7 @@ import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { ConfigError } from '#lib/service/config.ts';
 import { type Command, commandHelp, parseOptions, programHelp, UsageError } from './command.ts';
 import { demoCommand } from './demo/command.ts';
+import { dlqCommand } from './dlq/command.ts';
 import { migrateCommand } from './migrate-command.ts';
 import { startCommandOf } from './start/command.ts';
 import { SERVICES } from './start/services.ts';
@@ -14,6 +15,7 @@ const COMMANDS: readonly Command[] = [
   startCommandOf(SERVICES),
   statusCommand,
   migrateCommand,
+  dlqCommand,
   upgradeCheckCommand,
 ];
 /** EX_USAGE of sysexits.h. */

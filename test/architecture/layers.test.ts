@@ -22,7 +22,7 @@ const ROOMS: readonly RegExp[] = [
   /^services\/orchestrator\/upgrade-check\/(main|report)\.ts$/,
   /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
-  /^cli\/(start|status|demo)\//,
+  /^cli\/(start|status|demo|dlq)\//,
   /^test\/(architecture|simulation|replay|integration|peers|e2e|support)\//,
   /^(bench|scripts)\//,
   /^vitest\.config\.ts$/,
