@@ -1,4 +1,4 @@
-// Avro's binary encoding, as much of it as Trainyard's messages use, driven by the schema that the registry gives
+// Avro's binary encoding, as much of it as Trainyard's public messages use, driven by the schema that the registry gives
 // (https://avro.apache.org/docs/1.12.0/specification/#binary-encoding). A package such as `avsc` does the same, and faster.
 
 /** Encodes a value; members of records that are not there get the default of the schema. Throws for a member without one. */
@@ -16,6 +16,11 @@ export function encode(schema, value) {
     case 'int':
     case 'long':
       return long(value);
+    case 'double': {
+      const bytes = Buffer.alloc(8);
+      bytes.writeDoubleLE(value);
+      return bytes;
+    }
     case 'boolean':
       return Buffer.of(value ? 1 : 0);
     case 'array':
@@ -33,7 +38,7 @@ export function encode(schema, value) {
         }),
       );
     default:
-      throw new Error(`not used by Trainyard: ${JSON.stringify(type)}`);
+      throw new Error(`not used in a public message: ${JSON.stringify(type)}`);
   }
 }
 
@@ -67,6 +72,9 @@ export function decode(schema, bytes) {
       case 'int':
       case 'long':
         return readLong();
+      case 'double':
+        at += 8;
+        return bytes.readDoubleLE(at - 8);
       case 'boolean':
         return bytes[at++] === 1;
       case 'array':
@@ -76,7 +84,7 @@ export function decode(schema, bytes) {
       case 'record':
         return Object.fromEntries(fields.map((field) => [field.name, read(field.type)]));
       default:
-        throw new Error(`not used by Trainyard: ${JSON.stringify(type)}`);
+        throw new Error(`not used in a public message: ${JSON.stringify(type)}`);
     }
   };
   const readBlocks = (readItem) => {

@@ -24,6 +24,8 @@ const producer = kafka.producer({
 });
 const groupId = `${PREFIX}trainyard-example-${requestId}`;
 const consumer = kafka.consumer({ groupId });
+/** By the id in a message's framing. */
+const schemas = new Map();
 
 process.exitCode = await main();
 
@@ -125,8 +127,6 @@ async function follow(ends) {
   for (const { partition, high } of ends) consumer.seek({ topic: EVENTS, partition, offset: high });
   return exitCode;
 }
-
-const schemas = new Map();
 
 /** The schema that a message was written with, by the id in its framing. */
 async function schemaOf(id) {

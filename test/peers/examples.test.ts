@@ -33,8 +33,13 @@ async function pythonForExample(): Promise<string | null> {
 const python = isMissing ? null : await pythonForExample();
 
 const EXAMPLE_PROGRAMS = [
-  { name: 'Node', command: process.execPath, file: join(EXAMPLES, 'producer-node/submit-job.js') },
-  { name: 'Python', command: python, file: join(EXAMPLES, 'producer-python/submit_job.py') },
+  {
+    name: 'Node',
+    command: process.execPath,
+    // As its README and its `npm start` have it: a warning of kafkajs about itself.
+    args: ['--disable-warning=TimeoutNegativeWarning', join(EXAMPLES, 'producer-node/submit-job.js')],
+  },
+  { name: 'Python', command: python, args: [join(EXAMPLES, 'producer-python/submit_job.py')] },
 ];
 
 interface Outcome {
@@ -44,8 +49,8 @@ interface Outcome {
 }
 
 /** The example as somebody else runs it: a process with the variables that its README names, and nothing of ours. */
-async function run({ command, file }: (typeof EXAMPLE_PROGRAMS)[number], variables: Settings): Promise<Outcome> {
-  const child = spawn(command ?? '', [file], {
+async function run({ command, args }: (typeof EXAMPLE_PROGRAMS)[number], variables: Settings): Promise<Outcome> {
+  const child = spawn(command ?? '', args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'],
@@ -96,7 +101,7 @@ describe.skipIf(isMissing)('examples of producers', () => {
         const outcome = await run(program, variables);
         expect(outcome).toMatchObject({ code: 0, stderr: '' });
         expect(happened(outcome)).toEqual(['sent', 'accepted', 'status', 'finished']);
-        expect(outcome.lines.join('\n')).toContain('run_training');
+        expect(outcome.lines.join('\n')).toMatch(/^status +RUNNING/m);
         const jobId = outcome.lines.find((line) => line.startsWith('accepted'))?.split(/\s+/)[1];
         const job = await client.request<{ status: string; labels: object }>(`/v1/jobs/${jobId}`);
         expect(job).toMatchObject({ status: 'COMPLETED', labels: { source: expect.stringMatching(/^producer-/) } });
