@@ -19,6 +19,7 @@ import type { ServiceContext } from '#lib/service/lifecycle.ts';
 import type { Activity } from './activity.ts';
 import { PostgresAttemptClaims } from './attempt-claims.ts';
 import type { WaitClock } from './registry-wait.ts';
+import { waitingForStore } from './store-wait.ts';
 import { Worker } from './worker.ts';
 
 /** What every worker reads from its environment. */
@@ -108,7 +109,9 @@ export async function startWorkerService(
     codec,
     claims: usesKafka(config) ? new PostgresAttemptClaims(database) : null,
     ...(lane.devices === undefined ? {} : { devices: lane.devices }),
-    activities: lane.activities(platform),
+    activities: Object.fromEntries(
+      Object.entries(lane.activities(platform)).map(([name, activity]) => [name, waitingForStore(activity, platform)]),
+    ),
     log: logger,
     onBroken: (error) => service.fail(error),
   });
