@@ -31,14 +31,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
-  const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
-    database,
-    credentials: mlflowCredentials(config),
-    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
-  });
-  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
-  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
+  const { objects, registry } = openStores(service, database);
 
   // 2. The gateway itself.
   const services = assembleGateway({
@@ -65,12 +58,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     logger.info({ file: keyFile }, 'platform admin key stored');
 
   // 3. The door for systems.
-  const requests = new Counter({
-    name: 'trainyard_job_requests_total',
-    help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
-    labelNames: ['outcome'],
-    registers: [metrics],
-  });
+  const requests = requestCounter(service);
   // Its statements look up short lists in large tables, and are planned while those are empty.
   const lookups = new Database({
     url: config.DATABASE_URL,
@@ -97,3 +85,25 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   const address = await server.listen({ host: config.HOST, port: config.GATEWAY_PORT });
   logger.info({ address }, 'gateway listens');
 }
+
+/** Neither is needed to start: requests that need one that is away say so. */
+function openStores(service: ServiceContext<GatewayConfig>, database: Database) {
+  const { config } = service;
+  const objects = openObjectStore(config.OBJECT_STORE_URL);
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
+  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
+  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
+  return { objects, registry };
+}
+
+const requestCounter = ({ metrics }: ServiceContext<GatewayConfig>): Counter =>
+  new Counter({
+    name: 'trainyard_job_requests_total',
+    help: 'Records of jobs.requests by outcome: accepted, repeated, rejected, unreadable.',
+    labelNames: ['outcome'],
+    registers: [metrics],
+  });
