@@ -59,7 +59,7 @@ export async function deadLetterStory(place: Place, database: Database): Promise
     expect(shown.stdout).toContain('|not. avro .[31m|');
     expect(shown.stdout).toContain('cannot be read now: UndecodableMessage');
     expect(shown.stdout).toMatch(/header authorization +\[redacted\]/);
-    expect(shown.stdout).not.toMatch(/ty_secret|\u001b|\u0000/);
+    for (const hidden of ['ty_secret', '\u001b', '\u0000']) expect(shown.stdout).not.toContain(hidden);
     await expect(dlq(place, 'discard', id, '--reason', 'a test', '--by', 'anna')).resolves.toMatchObject({ code: 0 });
     await expect(listed(place)).resolves.toEqual([]);
 
