@@ -9,6 +9,7 @@ import { demo } from './demo.ts';
 import { drift } from './drift.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
+import { heartbeats } from './heartbeats.ts';
 import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
@@ -24,6 +25,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   latency,
   timers,
   recovery,
+  heartbeats,
   scheduler,
   pruning,
   gateway,

@@ -1,25 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { tmpdir } from 'node:os';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { OutgoingMessage } from '#lib/bus/port.ts';
 import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
-import { OrchestratorConfig } from '../services/orchestrator/config.ts';
 import { startCommand } from '../test/support/engine-harness.ts';
 import { BenchWorker } from './engine/bench-worker.ts';
-import { type BenchDatabase, withDatabase } from './support/bench-database.ts';
+import { type BenchDatabase, BUS_OPTION, withDatabase } from './support/bench-database.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { costColumns, Meter } from './support/meter.ts';
+import { end, FINE_TUNE_INPUT, PUBLISH_CHUNK, publish, startOrchestrator } from './support/product-orchestrator.ts';
 import { median, print, printGoal, printTable, type Row } from './support/report.ts';
 
-const ORCHESTRATOR = new URL('../services/orchestrator/main.ts', import.meta.url);
-/** Above what the bus lets a member stay silent: a killed orchestrator is out of the group by then. */
+/** Above what a bus lets a member stay silent: a killed orchestrator is out of the group by then. */
 const SESSION_OVER_MS = 7_000;
-const PUBLISH_CHUNK = 2_000;
-/** No lease and no attempt ends while the orchestrator is away or the logs are being written. */
-const PATIENT = { HEARTBEAT_TIMEOUT_MS: '86400000', ACCEPT_TIMEOUT_MS: '86400000', WORKER_TIMEOUT_MS: '86400000' };
-
 /** What each step of fine_tune@1 has to answer for the machine to go on; one step is one round. */
 const ANSWERS: readonly unknown[] = [
   {},
@@ -31,97 +21,92 @@ const ANSWERS: readonly unknown[] = [
 
 type Variant = 'session over' | 'at once' | 'at once, same name';
 
+/** As many as there are answers. Those that a goal speaks of come first: logs and states grow by a step each round. */
+const VARIANTS: readonly Variant[] = [
+  'at once, same name',
+  'at once, same name',
+  'at once, same name',
+  'session over',
+  'at once',
+];
+
 export const recovery: Benchmark = {
   name: 'recovery',
   summary: 'kill -9 of the orchestrator with many open workflows: time to the first and to the last new decision',
   options: {
     workflows: { standard: 10_000, summary: 'open workflows, of the real fine_tune type' },
     events: { standard: 30, summary: 'events in the log of each when the orchestrator is killed for the first time' },
+    bus: BUS_OPTION,
     statements: { standard: false, summary: 'print what pg_stat_statements saw' },
     profile: { standard: false, summary: "write the last orchestrator's .cpuprofile to the temporary folder" },
   },
   run: (options) =>
-    withDatabase({ title: 'recovery', statements: options.flag('statements') }, async (bench) => {
-      const [workflows, events] = [options.number('workflows'), options.number('events')];
-      const profile = options.flag('profile');
-      const worker = await BenchWorker.start(bench, workflows * 4);
-      let process = await startOrchestrator(bench, null, profile);
-      print(`\nwriting ${workflows} logs of ${events} events through the engine`);
-      let commands = await writeLogs(bench, worker, { workflows, events });
-      const named = 'ORCHESTRATOR_ID' in OrchestratorConfig.properties;
-      const variants: Variant[] = [
-        'session over',
-        'session over',
-        'session over',
-        'at once',
-        ...(named ? ['at once, same name' as const] : []),
-      ];
-      const rows: Row[] = [];
-      for (const [round, variant] of variants.entries()) {
-        // The named one has to be there, and to own everything, before it is killed.
-        if (variant === 'at once, same name') {
+    withDatabase(
+      { title: 'recovery', statements: options.flag('statements'), bus: options.text('bus') },
+      async (bench) => {
+        const [workflows, events] = [options.number('workflows'), options.number('events')];
+        const profile = options.flag('profile');
+        const worker = await BenchWorker.start(bench, workflows * 4);
+        let process = await startOrchestrator(bench, null, profile);
+        print(`\nwriting ${workflows} logs of ${events} events through the engine`);
+        let commands = await writeLogs(bench, worker, { workflows, events });
+        await printSizes(bench);
+        const rows: Row[] = [];
+        for (const [round, variant] of VARIANTS.entries()) {
+          // The named one has to be there, and to own everything, before it is killed.
+          if (variant === 'at once, same name' && VARIANTS[round - 1] !== variant) {
+            await end(process);
+            process = await startOrchestrator(bench, 'bench', profile);
+            await process.tookOver;
+            await delay(SESSION_OVER_MS);
+          }
           await end(process);
-          process = await startOrchestrator(bench, 'bench', profile);
-          await delay(2 * SESSION_OVER_MS);
+          await publish(
+            bench,
+            commands.map((command) => worker.completed(command, ANSWERS[round])),
+          );
+          if (variant === 'session over') await delay(SESSION_OVER_MS);
+          const result = await recover(bench, worker, { workflows, variant, profile, former: commands });
+          process = result.process;
+          commands = result.commands;
+          rows.push({ 'new orchestrator starts': variant, ...result.row });
         }
-        await end(process);
-        await publish(
-          bench,
-          commands.map((command) => worker.completed(command, ANSWERS[round])),
+        print(
+          '\nseconds since the start of the new process; "after takeover": since it owned the shards; CPU and WAL per workflow',
         );
-        if (variant === 'session over') await delay(SESSION_OVER_MS);
-        const result = await recover(bench, worker, { workflows, variant, profile });
-        process = result.process;
-        commands = result.commands;
-        rows.push({ 'new orchestrator starts': variant, ...result.row });
-      }
-      print(
-        '\nseconds since the start of the new process; "after takeover": since it owned the shards; CPU and WAL per workflow',
-      );
-      printTable(rows);
-      const over = rows.filter((row) => row['new orchestrator starts'] === 'session over');
-      const of = (column: string): number => median(over.map((row) => Number(row[column])));
-      printGoal('first new decision, process start included', of('first'), 's', { atMost: 1 });
-      printGoal('first new decision after takeover', of('first after takeover'), 's', { atMost: 1 });
-      printGoal(`all ${workflows} served, process start included`, of('all'), 's', { atMost: 5 });
-      await end(process, profile ? 'SIGTERM' : 'SIGKILL');
-      await worker.close();
-    }),
+        printTable(rows);
+        printGoals(rows, workflows, options.text('bus') === 'kafka');
+        await end(process, profile ? 'SIGTERM' : 'SIGKILL');
+        await worker.close();
+      },
+    ),
 };
 
-interface Orchestrator {
-  readonly child: ChildProcess;
-  readonly startedAt: number;
-  /** Resolves with the time at which it owned its shards. */
-  readonly tookOver: Promise<number>;
+/** What a fact and an open workflow take on disk, indexes and dead rows included. */
+async function printSizes({ database }: BenchDatabase): Promise<void> {
+  const { rows } = await database.query<{ table: string; n: number; bytes: number }>(
+    `select 'events' as table, (select count(*) from events)::int as n, pg_total_relation_size('events') as bytes
+     union all select 'workflows', (select count(*) from workflows)::int, pg_total_relation_size('workflows')
+     union all select 'activities', (select count(*) from activities)::int, pg_total_relation_size('activities')`,
+  );
+  print('\nsize of the tables, indexes included');
+  printTable(
+    rows.map(({ table, n, bytes }) => ({ table, rows: String(n), 'bytes a row': (bytes / Math.max(1, n)).toFixed(0) })),
+  );
 }
 
-/** The product's own program. `name`: its group instance id, when it has such a setting. */
-async function startOrchestrator({ url }: BenchDatabase, name: string | null, profile: boolean): Promise<Orchestrator> {
-  const startedAt = performance.now();
-  // Written when it is stopped, not when it is killed: the last one alone leaves a profile.
-  const profiling = profile ? ['--cpu-prof', `--cpu-prof-dir=${tmpdir()}`] : [];
-  const child = spawn(process.execPath, ['--max-semi-space-size=32', ...profiling, ORCHESTRATOR.pathname], {
-    env: { DATABASE_URL: url, LOG_LEVEL: 'info', ...PATIENT, ...(name === null ? {} : { ORCHESTRATOR_ID: name }) },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(child, 'spawn');
-  const { promise: tookOver, resolve } = Promise.withResolvers<number>();
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    if (line.includes('took over shards')) resolve(performance.now());
-    else if (/"level":"?(50|60|error|fatal)/.test(line)) print(line);
-  });
-  return { child, startedAt, tookOver };
-}
-
-async function end({ child }: Orchestrator, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<void> {
-  const exited = once(child, 'exit');
-  child.kill(signal);
-  await exited;
-}
-
-async function publish({ bus }: BenchDatabase, messages: readonly OutgoingMessage[]): Promise<void> {
-  for (let at = 0; at < messages.length; at += PUBLISH_CHUNK) await bus.publish(messages.slice(at, at + PUBLISH_CHUNK));
+/** Medians of the rounds that a goal speaks of. On Kafka the goal is that of a named orchestrator: nameless, it waits for a session to run out. */
+function printGoals(rows: readonly Row[], workflows: number, onKafka: boolean): void {
+  const of = (variant: Variant, column: string): number =>
+    median(rows.filter((row) => row['new orchestrator starts'] === variant).map((row) => Number(row[column])));
+  for (const variant of onKafka
+    ? (['at once, same name'] as const)
+    : (['session over', 'at once, same name'] as const)) {
+    const atMost = onKafka ? 2 : 1;
+    printGoal(`${variant}: first new decision, process start included`, of(variant, 'first'), 's', { atMost });
+    printGoal(`${variant}: first new decision after takeover`, of(variant, 'first after takeover'), 's', { atMost });
+    printGoal(`${variant}: all ${workflows} served, process start included`, of(variant, 'all'), 's', { atMost: 5 });
+  }
 }
 
 /** Starts the workflows and reports checkpoints for their first activity until each log has its length. Returns the first commands. */
@@ -133,9 +118,9 @@ async function writeLogs(
   const ids = Array.from({ length: workflows }, (_, i) => `wf-recovery-${i}`);
   await publish(
     bench,
-    ids.map((id) => startCommand(id, 'fine_tune', INPUT)),
+    ids.map((id) => startCommand(id, 'fine_tune', FINE_TUNE_INPUT, 1, bench.codec)),
   );
-  const commands = await takeAll(worker, workflows);
+  const commands = await takeAll(worker, { count: workflows, former: [] });
   await publish(
     bench,
     commands.map((command) => worker.started(command)),
@@ -152,24 +137,39 @@ async function writeLogs(
   }
 }
 
-async function takeAll(worker: BenchWorker, count: number, onFirst?: () => void): Promise<ExecuteActivity[]> {
-  const commands: ExecuteActivity[] = [];
-  while (commands.length < count) {
-    commands.push(...(await worker.take(PUBLISH_CHUNK)));
-    onFirst?.();
+/** The next command of each workflow. What a bus brings a second time (the outbox of a killed process is published by another) is no decision. */
+async function takeAll(
+  worker: BenchWorker,
+  { count, former, onFirst }: { count: number; former: readonly ExecuteActivity[]; onFirst?: () => void },
+): Promise<ExecuteActivity[]> {
+  const known = new Map(former.map((command) => [command.workflowId, command.activityId]));
+  const commands = new Map<string, ExecuteActivity>();
+  while (commands.size < count) {
+    for (const command of await worker.take(PUBLISH_CHUNK))
+      if (known.get(command.workflowId) !== command.activityId) commands.set(command.workflowId, command);
+    if (commands.size > 0) onFirst?.();
   }
-  return commands;
+  return [...commands.values()];
+}
+
+interface RecoverOptions {
+  readonly workflows: number;
+  readonly variant: Variant;
+  readonly profile: boolean;
+  /** The commands that were answered while nobody listened. */
+  readonly former: readonly ExecuteActivity[];
 }
 
 async function recover(
   bench: BenchDatabase,
   worker: BenchWorker,
-  { workflows, variant, profile }: { workflows: number; variant: Variant; profile: boolean },
+  { workflows, variant, profile, former }: RecoverOptions,
 ) {
   const process = await startOrchestrator(bench, variant === 'at once, same name' ? 'bench' : null, profile);
-  const meter = await Meter.start({ orchestrator: process.child.pid ?? 0 }, bench);
+  const meter = await Meter.start({ ...bench.servers, orchestrator: process.child.pid ?? 0 }, bench);
   let firstAt: number | null = null;
-  const commands = await takeAll(worker, workflows, () => (firstAt ??= performance.now()));
+  const onFirst = (): void => void (firstAt ??= performance.now());
+  const commands = await takeAll(worker, { count: workflows, former, onFirst });
   const allAt = performance.now();
   const readings = await meter.stop();
   const tookOverAt = await process.tookOver;
@@ -184,21 +184,3 @@ async function recover(
   };
   return { process, commands, row };
 }
-
-const INPUT = {
-  jobId: 'job-bench',
-  project: 'demo',
-  spec: {
-    dataset: { name: 'bench', version: 1 },
-    base: { config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
-    method: 'full',
-    model: { name: 'bench' },
-    hyperparameters: { maxSteps: 100, learningRate: 0.01 },
-    seed: 1,
-    evaluation: { suites: [{ suite: 'held_out_text' }], policy: [], samples: 3 },
-  },
-  dataset: { name: 'bench', version: 1, format: 'text', key: 'datasets/bench/1', sha256: 'a'.repeat(64), bytes: 1_000 },
-  base: { kind: 'config', config: { layers: 2, heads: 2, embeddingSize: 64, contextLength: 64 } },
-  configDigest: 'a'.repeat(64),
-  codeCommit: 'bench',
-};

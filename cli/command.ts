@@ -15,6 +15,8 @@ export interface Command {
   readonly name: string;
   readonly summary: string;
   readonly options: readonly CommandOption[];
+  /** How its arguments without dashes look, e.g. `show <id>`, one form each; absent: it takes none. */
+  readonly operands?: readonly string[];
   /** Returns the exit code of the program. */
   readonly run: (options: OptionValues, environment: Environment) => Promise<number>;
 }
@@ -22,6 +24,8 @@ export interface Command {
 export interface OptionValues {
   text(name: string): string | undefined;
   flag(name: string): boolean;
+  /** Arguments without dashes, in their order. */
+  readonly operands: readonly string[];
 }
 
 /** The command line is wrong; the message says how it would be right. Exit code 64. */
@@ -41,7 +45,11 @@ export function parseOptions(command: Command, args: readonly string[]): OptionV
     ]),
   );
   try {
-    const { values } = parseArgs({ args: [...args], options: { ...known, help: { type: 'boolean', short: 'h' } } });
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { ...known, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: command.operands !== undefined,
+    });
     if (values['help'] === true) return null;
     const read = (name: string): unknown => (values as Record<string, unknown>)[name];
     return {
@@ -50,11 +58,12 @@ export function parseOptions(command: Command, args: readonly string[]): OptionV
         return typeof value === 'string' ? value : undefined;
       },
       flag: (name) => read(name) === true,
+      operands: positionals,
     };
   } catch (error) {
     if (!isParseError(error)) throw error;
     const valid = [...command.options.map((option) => `--${option.name}`), '--help'].join(', ');
-    // Node's second sentence explains how to pass positional arguments, of which we have none.
+    // Node's second sentence explains how to pass positional arguments, of which most commands have none.
     const [what] = error.message.split('. ');
     throw new UsageError(`${what}\nvalid options of \`trainyard ${command.name}\`: ${valid}`);
   }
@@ -71,7 +80,9 @@ export function commandHelp(command: Command): string {
     `--${option.name}${'value' in option && option.value !== undefined ? ` ${option.value}` : ''}`,
     option.summary,
   ]);
-  return `usage: trainyard ${command.name} [options]\n\n${command.summary}\n\n${columns(rows)}\n`;
+  const forms = command.operands ?? [''];
+  const usage = forms.map((form) => `trainyard ${command.name}${form === '' ? '' : ` ${form}`} [options]`);
+  return `usage: ${usage.join('\n       ')}\n\n${command.summary}\n\n${columns(rows)}\n`;
 }
 
 /** The help of the program. */

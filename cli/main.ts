@@ -3,12 +3,21 @@ import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { ConfigError } from '#lib/service/config.ts';
 import { type Command, commandHelp, parseOptions, programHelp, UsageError } from './command.ts';
 import { demoCommand } from './demo/command.ts';
+import { dlqCommand } from './dlq/command.ts';
 import { migrateCommand } from './migrate-command.ts';
 import { startCommandOf } from './start/command.ts';
 import { SERVICES } from './start/services.ts';
 import { statusCommand } from './status/command.ts';
+import { upgradeCheckCommand } from './upgrade-check-command.ts';
 
-const COMMANDS: readonly Command[] = [demoCommand, startCommandOf(SERVICES), statusCommand, migrateCommand];
+const COMMANDS: readonly Command[] = [
+  demoCommand,
+  startCommandOf(SERVICES),
+  statusCommand,
+  migrateCommand,
+  dlqCommand,
+  upgradeCheckCommand,
+];
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 /** EX_CONFIG. */

@@ -1,6 +1,6 @@
-// node scripts/bootstrap.mjs scripts/install-peers.ts [kafka] [registry] [s3] [mlflow] [optuna]
+// node scripts/bootstrap.mjs scripts/install-peers.ts [kafka] [registry] [s3] [mlflow] [optuna] [examples]
 //
-// Installs the peers and what tests compare with (all without arguments) into the cache folder that `npm run stack` and the tests use: PEERS_CACHE, else
+// Installs the peers, what tests compare with and what examples need (all without arguments) into the cache folder that `npm run stack` and the tests use: PEERS_CACHE, else
 // ~/.cache/trainyard/peers. From nothing about 12 minutes on two busy cores; a second run does nothing.
 // Exit codes: 0 all are there, 1 one cannot be had here (the reason is printed), 64 unknown name.
 // oxlint-disable no-restricted-properties -- a composition root: this script is the program

@@ -2,7 +2,7 @@ import type { OutgoingMessage, ReceivedMessage } from '#lib/bus/port.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { messageOf } from '#lib/kernel/errors.ts';
 import { type Codec, UnknownFingerprint } from './codec.ts';
-import type { MessageTypes } from './generated/messages.ts';
+import type { DeadLetter, MessageTypes } from './generated/messages.ts';
 import { type MessageType, TOPICS, type TopicName } from './topics.ts';
 
 /** What travels around a payload; headers follow CloudEvents' Kafka binary binding. */
@@ -100,7 +100,7 @@ export function deadLetter(
 ): OutgoingMessage {
   const position = `${received.topic}/${received.partition}/${received.offset}`;
   const headers = headersThatFit(received.headers);
-  const room = MAX_DEAD_LETTER_BYTES - Buffer.byteLength(JSON.stringify(headers));
+  const room = roomBeside(headers);
   return encodeMessage(codec, {
     topic: 'trainyard.dlq',
     key: position,
@@ -120,6 +120,13 @@ export function deadLetter(
     envelope: { id: `dlq:${consumer}:${position}`, source: `/trainyard/${consumer}`, timeMs: atMs },
   });
 }
+
+/** Whether the letter holds all bytes of its message; a longer one was cut. One of exactly the room's size may have been: no. */
+export const isWhole = ({ headers, value }: Pick<DeadLetter, 'headers' | 'value'>): boolean =>
+  value.byteLength < roomBeside(headers);
+
+const roomBeside = (headers: Readonly<Record<string, string>>): number =>
+  MAX_DEAD_LETTER_BYTES - Buffer.byteLength(JSON.stringify(headers));
 
 /** Room for the letter's other fields below the message limit: a letter that the bus refused would stop its consumer for good. */
 const MAX_DEAD_LETTER_BYTES = MAX_MESSAGE_BYTES - 65_536;

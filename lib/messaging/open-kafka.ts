@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { Gauge } from 'prom-client';
 import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
+import { checkKafkaSettings } from '#lib/bus/kafka/kafka-client.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { Database } from '#lib/postgres/database.ts';
 import { untilReachable } from '#lib/service/until-reachable.ts';
@@ -11,9 +13,13 @@ import { registryCodec } from './registry-codec.ts';
 export async function openKafka(service: MessagingService, database: Database): Promise<Messaging> {
   const { config, name, logger } = service;
   const settings = kafkaSettings(config, `trainyard-${name}`);
+  checkKafkaSettings(settings);
   const registry = registrySettings(config);
-  const codec = await untilReachable(service, 'schema registry', () => registryCodec(registry));
-  const bus = await untilReachable(service, 'bus', async () => {
+  const codec = await untilReachable(service, { name: 'schema registry', variable: 'SCHEMA_REGISTRY_URL' }, () =>
+    registryCodec(registry),
+  );
+  const bus = await untilReachable(service, { name: 'bus', variable: 'BUS_URL' }, async () => {
+    await KafkaBus.probe(settings);
     const connected = await KafkaBus.connect({
       ...settings,
       database,
@@ -28,5 +34,22 @@ export async function openKafka(service: MessagingService, database: Database): 
       throw error;
     }
   });
+  showOutbox(service, bus);
   return { bus, codec };
+}
+
+function showOutbox(service: MessagingService, bus: KafkaBus): void {
+  new Gauge({
+    name: 'trainyard_outbox_rows',
+    help: 'Commits whose messages wait in the database for the broker, of all services; near 0 while Kafka answers',
+    registers: [service.metrics],
+    async collect() {
+      try {
+        this.set(await bus.outboxRows());
+      } catch {
+        // A database that cannot be asked shows nothing rather than an old figure.
+        this.reset();
+      }
+    },
+  });
 }

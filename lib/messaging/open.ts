@@ -33,7 +33,7 @@ export async function openMessaging(
     ? await (await import('./open-kafka.ts')).openKafka(service, database)
     : await openEmbedded(database);
   service.onStop('bus', () => bus.close());
-  service.readiness.add('bus', () => bus.check());
+  service.readiness.add('bus', () => bus.check(), 'BUS_URL');
   if (groups.length > 0) showLag(service, bus, groups);
   return { bus, codec };
 }

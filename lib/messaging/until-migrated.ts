@@ -1,4 +1,5 @@
-import type { Database } from '#lib/postgres/database.ts';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { type Database, isConnectionError } from '#lib/postgres/database.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
 import type { ServiceContext } from '#lib/service/lifecycle.ts';
 import { untilReachable } from '#lib/service/until-reachable.ts';
@@ -8,9 +9,16 @@ export async function untilMigrated(
   service: Pick<ServiceContext<unknown>, 'readiness' | 'logger' | 'signal'>,
   database: Database,
 ): Promise<void> {
-  await untilReachable(service, 'database', async () => {
+  const component = { name: 'database', variable: 'DATABASE_URL' };
+  await untilReachable(service, component, async () => {
     await database.check();
-    await migrate(database);
+    try {
+      await migrate(database);
+    } catch (error) {
+      // It went away again between the two.
+      if (isConnectionError(error)) throw new TrainyardError('ServiceUnavailable', messageOf(error), { cause: error });
+      throw error;
+    }
   });
-  service.readiness.add('database', () => database.check());
+  service.readiness.add('database', () => database.check(), component.variable);
 }

@@ -44,7 +44,9 @@ export class Database implements Queryable {
   readonly #pool: Pool;
   readonly #options: DatabaseOptions;
 
+  /** Throws `ValidationFailed` naming DATABASE_URL for a URL that cannot be read; connects with the first query. */
   constructor(options: DatabaseOptions) {
+    checkUrl(options.url);
     this.#options = options;
     this.#pool = new Pool({
       connectionString: options.url,
@@ -111,6 +113,20 @@ export class Database implements Queryable {
 
   async close(): Promise<void> {
     await this.#pool.end();
+  }
+}
+
+/** The pool reads its URL at the first query only, and a wrong one would look like a server that is away. */
+function checkUrl(connectionString: string): void {
+  try {
+    new Client({ connectionString });
+  } catch (cause) {
+    // The URL may hold a password: neither it nor an error that repeats it is shown.
+    const reason = 'it is not postgresql://user:password@host:port/database';
+    throw new TrainyardError('ValidationFailed', `DATABASE_URL cannot be used: ${reason}`, {
+      fields: [{ pointer: '/DATABASE_URL', message: reason }],
+      details: { cause: (cause as Error).name },
+    });
   }
 }
 

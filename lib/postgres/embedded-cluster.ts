@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ServerAccount } from './embedded-account.ts';
+import { CLUSTER_USER } from './embedded-address.ts';
 import type { PostgresBinaries } from './embedded-binaries.ts';
 import { processIdentity, signalProcess } from './process-identity.ts';
-
-/** The one role of an embedded cluster, its superuser. */
-export const CLUSTER_USER = 'trainyard';
 
 export interface Cluster {
   readonly binaries: PostgresBinaries;

@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, escapeIdentifier } from 'pg';
 import { messageOf } from '#lib/kernel/errors.ts';
 import { type ServerAccount, serverAccount } from './embedded-account.ts';
+import { DEFAULT_DATABASE, socketDirOf, urlOf } from './embedded-address.ts';
 import { embeddedBinaries, type PostgresBinaries } from './embedded-binaries.ts';
-import { CLUSTER_USER, ensureCluster, startFailed, stopLeftover } from './embedded-cluster.ts';
+import { ensureCluster, startFailed, stopLeftover } from './embedded-cluster.ts';
 import { signalProcess } from './process-identity.ts';
 
 export interface EmbeddedPostgresOptions {
@@ -64,8 +65,6 @@ const SETTINGS: Readonly<Record<string, string>> = {
   log_min_messages: 'warning',
 };
 
-/** sockaddr_un.sun_path: 108 bytes on Linux, 104 on macOS, the final zero included. */
-const SOCKET_PATH_BYTES = 103;
 const LOG_BYTES = 10 * 1024 * 1024;
 /** Crash recovery replays at most max_wal_size; 88 MB took 0.9 s here. */
 const START_TIMEOUT_MS = 60_000;
@@ -102,20 +101,18 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   // 3. The server.
   const port = options.port ?? (await freePort());
-  const socketDir = `${dataDir}.socket`;
-  const socketUsable = Buffer.byteLength(join(socketDir, `.s.PGSQL.${port}`)) <= SOCKET_PATH_BYTES;
+  const socketDir = socketDirOf(dataDir, port);
   settings['port'] = String(port);
-  settings['unix_socket_directories'] = socketUsable ? socketDir : '';
-  if (socketUsable) {
+  settings['unix_socket_directories'] = socketDir ?? '';
+  if (socketDir !== null) {
     await mkdir(socketDir, { recursive: true, mode: 0o700 });
     await account.own(socketDir);
   }
-  const url = (database: string): string =>
-    `postgresql://${CLUSTER_USER}:${password}@127.0.0.1:${port}/${database}${socketUsable ? `?host=${encodeURIComponent(socketDir)}` : ''}`;
+  const url = (database: string): string => urlOf({ password, port, socketDir }, database);
   const server = await launch({ binaries, account, dataDir, logFile, settings, url: url('postgres') });
 
   // 4. The database.
-  const database = options.database ?? 'trainyard';
+  const database = options.database ?? DEFAULT_DATABASE;
   try {
     await createDatabase(url('postgres'), database);
   } catch (error) {

@@ -1,5 +1,5 @@
 import type { Static, TObject } from 'typebox';
-import { messageOf } from '#lib/kernel/errors.ts';
+import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { ConfigError, type Environment, readConfig, type ServiceConfig } from './config.ts';
 import { startHealthServer } from './health-server.ts';
 import { createLogger, type Logger } from './logger.ts';
@@ -39,7 +39,7 @@ export interface ServiceDefinition<T extends TObject> {
  *
  * 1. Configuration; wrong: one line per variable on stderr, exit 78.
  * 2. Health server (HEALTH_PORT), so that `/readyz` says "starting" from the first moment.
- * 3. `start`; failing: log, stop what was opened, exit 1.
+ * 3. `start`; failing: log, stop what was opened, exit 1, or 78 when it refuses a variable (`ValidationFailed` with a pointer to it).
  * 4. SIGTERM, SIGINT, or the end of stdin under SUPERVISED=1: stop in reverse order within STOP_TIMEOUT_MS, exit 0, or 1 when the time ran out.
  *    Further signals change nothing: Ctrl-C reaches a process both from the terminal and from its supervisor.
  * 5. An unhandled rejection or exception is a bug: log, exit 1 at once, without pretending that the state is good enough to stop in order.
@@ -87,6 +87,12 @@ function configOrExit<T extends TObject>({ name, config, environment }: ServiceD
     process.stderr.write(`${name}: the configuration is wrong\n${error.message.replaceAll(/^/gm, '  ')}\n`);
     return process.exit(SERVICE_EXIT.badConfig);
   }
+}
+
+/** Environment variables that a refusal points at: what only their reader can judge (a URL's parts, a file) is found out at the start. */
+function variablesIn(error: unknown): string[] {
+  if (!(error instanceof TrainyardError) || error.code !== 'ValidationFailed') return [];
+  return error.fields.map(({ pointer }) => pointer.slice(1)).filter((name) => /^[A-Z][A-Z0-9_]+$/.test(name));
 }
 
 function crashOnBugs(logger: Logger): void {
@@ -141,7 +147,10 @@ class Life {
       // A start that was interrupted by a stop may well fail; the stop decides the exit code.
       if (this.signal.aborted) return;
       this.#logger.fatal({ err: error }, `cannot start: ${messageOf(error)}`);
-      this.stop('the start failed', SERVICE_EXIT.failed);
+      // A new start would read the same variables: whoever supervises must not try again and again.
+      const wrongSetting = variablesIn(error).length > 0;
+      if (wrongSetting) process.stderr.write(`the configuration is wrong\n  ${messageOf(error)}\n`);
+      this.stop('the start failed', wrongSetting ? SERVICE_EXIT.badConfig : SERVICE_EXIT.failed);
     }
   }
 

@@ -5,18 +5,23 @@ export interface ReadinessReport {
   readonly components: readonly { readonly name: string; readonly ready: boolean; readonly reason?: string }[];
 }
 
+type Check = () => Promise<void> | void;
+
 /** A component that does not answer within this time counts as not ready: probes usually give up after 5 s. */
 const CHECK_TIMEOUT_MS = 2_000;
 
 /** Whether this process can serve: its phase (starting, serving, stopping) and one check per component it depends on. */
 export class Readiness {
-  readonly #checks = new Map<string, () => Promise<void> | void>();
+  readonly #checks = new Map<string, { readonly check: Check; readonly variable: string | undefined }>();
   #phase: 'starting' | 'serving' | 'stopping' = 'starting';
   #running: Promise<ReadinessReport> | null = null;
 
-  /** `check` throws, with a reason for people, when the component cannot serve. A second check of a name replaces the first. */
-  add(name: string, check: () => Promise<void> | void): void {
-    this.#checks.set(name, check);
+  /**
+   * `check` throws, with a reason for people, when the component cannot serve. A second check of a name replaces the first. `variable`: the
+   * setting that says where the component is; every reason names it.
+   */
+  add(name: string, check: Check, variable?: string): void {
+    this.#checks.set(name, { check, variable });
   }
 
   serving(): void {
@@ -36,9 +41,10 @@ export class Readiness {
   }
 
   async #run(): Promise<ReadinessReport> {
-    const checks = [...this.#checks].map(async ([name, check]) => {
+    const checks = [...this.#checks].map(async ([name, { check, variable = '' }]) => {
       const reason = await reasonOf(check);
-      return reason === null ? { name, ready: true } : { name, ready: false, reason };
+      if (reason === null) return { name, ready: true };
+      return { name, ready: false, reason: reason.includes(variable) ? reason : `${reason} (${variable})` };
     });
     const components = await Promise.all(checks);
     const process =
@@ -50,7 +56,7 @@ export class Readiness {
   }
 }
 
-async function reasonOf(check: () => Promise<void> | void): Promise<string | null> {
+async function reasonOf(check: Check): Promise<string | null> {
   const { promise: late, resolve } = Promise.withResolvers<string>();
   const timer = setTimeout(() => resolve(`no answer within ${CHECK_TIMEOUT_MS} ms`), CHECK_TIMEOUT_MS);
   try {

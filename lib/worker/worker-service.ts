@@ -16,6 +16,7 @@ import type { ObjectStore } from '#lib/object-store/port.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 import type { ServiceContext } from '#lib/service/lifecycle.ts';
+import { sayUntilReached } from '#lib/service/until-reachable.ts';
 import type { Activity } from './activity.ts';
 import { PostgresAttemptClaims } from './attempt-claims.ts';
 import type { WaitClock } from './registry-wait.ts';
@@ -77,19 +78,19 @@ export async function startWorkerService(
     readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
   },
 ): Promise<WorkerPlatform> {
-  const { config, logger, readiness } = service;
+  const { config, logger } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database);
   const store = openObjectStore(config.OBJECT_STORE_URL);
-  readiness.add('object store', () => store.check());
+  sayUntilReached(service, { name: 'object store', variable: 'OBJECT_STORE_URL' }, () => store.check());
   const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
     database,
     credentials: mlflowCredentials(config),
     artifactUri: artifactAddress(config.OBJECT_STORE_URL),
   });
-  readiness.add('model registry', () => registry.check());
+  sayUntilReached(service, { name: 'model registry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
   await mkdir(config.WORKSPACE_DIR, { recursive: true });
 
   const platform: WorkerPlatform = {

@@ -3,6 +3,7 @@ import { type PeerCache, PeerUnavailable } from './cache.ts';
 import { installKafka } from './kafka-install.ts';
 import { installMlflow } from './mlflow.ts';
 import { installOptuna } from './optuna.ts';
+import { installPythonExample } from './python-example.ts';
 import { installS3Server } from './s3-server.ts';
 import { installSchemaRegistry } from './schema-registry.ts';
 
@@ -11,8 +12,8 @@ export type PeerName = (typeof PEER_NAMES)[number];
 
 export const isPeerName = (text: string): text is PeerName => (PEER_NAMES as readonly string[]).includes(text);
 
-/** The peers, and a program that a test compares ours with. */
-export const INSTALLABLE = [...PEER_NAMES, 'optuna'] as const;
+/** The peers, a program that a test compares ours with, and what an example needs that a test runs. */
+export const INSTALLABLE = [...PEER_NAMES, 'optuna', 'examples'] as const;
 export type Installable = (typeof INSTALLABLE)[number];
 
 export const isInstallable = (text: string): text is Installable => (INSTALLABLE as readonly string[]).includes(text);
@@ -23,6 +24,7 @@ const INSTALL: Readonly<Record<Installable, (cache: PeerCache) => Promise<unknow
   s3: installS3Server,
   mlflow: installMlflow,
   optuna: installOptuna,
+  examples: installPythonExample,
 };
 
 /**
@@ -42,7 +44,9 @@ export async function installPeers(names: readonly Installable[], cache: PeerCac
   };
   await Promise.all([
     attempt('s3'),
-    attempt('mlflow').then(() => attempt('optuna')),
+    attempt('mlflow')
+      .then(() => attempt('optuna'))
+      .then(() => attempt('examples')),
     attempt('kafka').then(() => attempt('registry')),
   ]);
   return failures;

@@ -110,7 +110,7 @@ async function prepareStart(cache: PeerCache, folder: string, java: Java, classp
       const file = join(scratch, `format-${node}.properties`);
       await mkdir(data);
       await writeFile(file, serverProperties({ node, dataDir: data, ports: { [node]: { client, controller } } }));
-      const args = ['-cp', classpath, 'kafka.tools.StorageTool', 'format', '-g', '-t', CLUSTER_ID, '-c', file];
+      const args = ['-cp', classpath, ...formatArgs(file)];
       await runTool(cache, { command: java.program, args: [...FLAGS, ...args], cwd: scratch });
     }
     await dumpArchive(cache, { folder, scratch, java, classpath, client, controller });
@@ -118,6 +118,17 @@ async function prepareStart(cache: PeerCache, folder: string, java: Java, classp
     await rm(scratch, { recursive: true, force: true });
   }
 }
+
+/** Main class and arguments of Java that format the data folder named in a properties file. */
+export const formatArgs = (propertiesFile: string): readonly string[] => [
+  'kafka.tools.StorageTool',
+  'format',
+  '-g',
+  '-t',
+  CLUSTER_ID,
+  '-c',
+  propertiesFile,
+];
 
 interface Dump {
   readonly folder: string;

@@ -9,6 +9,7 @@ import { openObjectStore } from '#lib/object-store/open.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { codeCommit } from '#lib/service/code-commit.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
+import { sayUntilReached } from '#lib/service/until-reachable.ts';
 import { adminKeyFile } from './adapters/admin-key-file.ts';
 import { assembleGateway } from './adapters/assemble.ts';
 import type { HttpServices } from './adapters/http/app-types.ts';
@@ -32,14 +33,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
-  const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
-    database,
-    credentials: mlflowCredentials(config),
-    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
-  });
-  readiness.add('objectStore', () => objects.check());
-  readiness.add('modelRegistry', () => registry.check());
+  const { objects, registry } = openStores(service, database);
 
   // 2. The gateway itself.
   const services = assembleGateway({
@@ -107,4 +101,18 @@ async function openIngress(
   );
   ingress.ended.catch((error: unknown) => service.fail(error));
   service.onStop('ingress', () => ingress.stop());
+}
+
+/** Neither is needed to start: requests that need one that is away say so. */
+function openStores(service: ServiceContext<GatewayConfig>, database: Database) {
+  const { config } = service;
+  const objects = openObjectStore(config.OBJECT_STORE_URL);
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
+  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
+  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
+  return { objects, registry };
 }

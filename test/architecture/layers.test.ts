@@ -18,9 +18,11 @@ const ROOMS: readonly RegExp[] = [
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
   /^services\/gpu-worker\/trainer\//,
+  // Another program of the orchestrator, with its own composition root.
+  /^services\/orchestrator\/upgrade-check\/(main|report)\.ts$/,
   /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
-  /^cli\/(start|status|demo)\//,
+  /^cli\/(start|status|demo|dlq)\//,
   /^test\/(architecture|chaos|simulation|replay|integration|peers|e2e|support)\//,
   /^(bench|scripts)\//,
   /^vitest\.config\.ts$/,

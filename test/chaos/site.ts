@@ -170,7 +170,7 @@ async function startPeers(
     mlflow: registry === 'mlflow' ? startMlflow(dir('mlflow')).then(stopped) : null,
   };
   // One that fails must not leave another one starting behind our back.
-  await Promise.allSettled(Object.values(starting));
+  await Promise.allSettled([starting.kafka, starting.schemas, starting.s3, starting.mlflow]);
   const [kafka, schemas, s3, mlflow] = [
     await starting.kafka,
     await starting.schemas,

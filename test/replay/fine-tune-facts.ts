@@ -61,7 +61,7 @@ export const fineTuneInput = (policy: readonly Threshold[] = POLICY): FineTuneIn
 });
 
 /** A plausible output of every activity. */
-const OUTPUTS: { readonly [A in ActivityName]: ActivityOutput<A> } = {
+export const OUTPUTS: { readonly [A in ActivityName]: ActivityOutput<A> } = {
   validate_dataset: { format: 'text', documents: 40, bytes: 9000, sha256: digest('a') },
   preprocess_data: {
     data: { manifestKey: 'data/job-1/manifest.json', digest: digest('e') },

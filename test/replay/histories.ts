@@ -59,5 +59,41 @@ export const HISTORIES: Readonly<Record<string, readonly FactAt[]>> = {
     activityStarted('run_training', 1, 1_003_500),
     cancelRequested,
   ]),
+  'fine_tune@1-failed-after-retries': timed([
+    ...upTo('preprocess_data'),
+    activityFailed('preprocess_data', 1),
+    activityFailed('preprocess_data', 2),
+    activityFailed('preprocess_data', 3),
+  ]),
+  'fine_tune@1-failed-lost-workers': timed([
+    ...upTo('run_training'),
+    ...[1, 2, 3, 4, 5].flatMap((epoch) => [
+      activityStarted('run_training', epoch, 1_004_000 + epoch),
+      leaseEnded('run_training', epoch, 'lost'),
+    ]),
+  ]),
+  'fine_tune@1-failed-stalled': timed([
+    ...upTo('run_evaluation'),
+    activityStarted('run_evaluation', 1, 1_005_500),
+    leaseEnded('run_evaluation', 1, 'stalled'),
+    activityStarted('run_evaluation', 2, 1_007_500),
+    leaseEnded('run_evaluation', 2, 'timed_out'),
+    activityStarted('run_evaluation', 3, 1_009_500),
+    leaseEnded('run_evaluation', 3, 'stalled'),
+  ]),
+  'fine_tune@1-cancelled-while-queued': timed([
+    workflowStarted(),
+    cancelRequested,
+    {
+      type: 'LateMessageIgnored',
+      data: { message: 'ActivityStarted', activityId: 'validate_dataset', epoch: 1 },
+    },
+  ]),
+  'fine_tune@1-open-with-a-stray-timer': timed([
+    ...upTo('run_training'),
+    { type: 'TimerFired', data: { name: 'nobody-waits' } },
+    activityStarted('run_training', 1, 1_003_500),
+    checkpointSaved(50, 1),
+  ]),
   'fine_tune@1-timed-out': timed([...upTo('run_training'), at(173_800_000, executionTimedOut)]),
 };

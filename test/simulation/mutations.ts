@@ -191,6 +191,7 @@ export const MUTATIONS: readonly Mutation[] = [
           start: (input) => machine.start(input),
           step: (state, event) =>
             event.type === 'cancel' ? { state, actions: [], moved: false } : machine.step(state, event),
+          restore: (state) => machine.restore(state),
         };
       },
     }),

@@ -68,6 +68,17 @@ const kafka = ({ busUrl, prefix }: KafkaPlace, name: string, database: Database)
     replication: null,
   });
 
+/** The variables by which a program of the product finds the place. */
+export const serviceEnvironment = (place: Place): Record<string, string> =>
+  typeof place === 'string'
+    ? { DATABASE_URL: place }
+    : {
+        DATABASE_URL: place.databaseUrl,
+        BUS_URL: place.busUrl,
+        SCHEMA_REGISTRY_URL: place.registryUrl,
+        TOPIC_PREFIX: place.prefix,
+      };
+
 /** The migration step of a place on Kafka, before anything is opened there. */
 export async function prepareKafkaPlace(place: KafkaPlace): Promise<void> {
   await registerSchemas({ url: place.registryUrl });

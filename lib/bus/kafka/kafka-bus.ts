@@ -15,7 +15,7 @@ import type {
 } from '../port.ts';
 import { groupLag } from './group-offsets.ts';
 import { KafkaAdmin } from './kafka-admin.ts';
-import { kafkaClient, type KafkaSettings } from './kafka-client.ts';
+import { kafkaClient, type KafkaSettings, probeKafka } from './kafka-client.ts';
 import { attempt } from './kafka-failure.ts';
 import { KafkaSubscription } from './kafka-subscription.ts';
 import { KafkaTopics, type TopicPolicy } from './kafka-topics.ts';
@@ -64,6 +64,11 @@ export class KafkaBus implements TransactionalBus {
       publish: (messages) => this.#publisher.publishPrepared(messages),
       onTrouble: (error) => this.#log('warn', 'the outbox cannot be emptied yet', { err: error }),
     });
+  }
+
+  /** Whether a broker answers to these settings, within seconds where `connect` is patient. Throws what `connect` throws. */
+  static async probe(settings: KafkaSettings): Promise<void> {
+    await attempt(() => probeKafka(settings));
   }
 
   /** Connects. Throws `ValidationFailed` for settings that cannot be meant and `ServiceUnavailable` when no broker answers. */
@@ -140,6 +145,11 @@ export class KafkaBus implements TransactionalBus {
 
   async lag(groupId: string): Promise<LagRow[]> {
     return attempt(() => groupLag(this.#admin, this.#topics, groupId));
+  }
+
+  /** Rows of committed messages that no broker has yet, of all processes on the database. */
+  async outboxRows(): Promise<number> {
+    return this.#outbox.depth();
   }
 
   async check(): Promise<void> {

@@ -1,5 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import kafkajs, { type Kafka, type KafkaConfig, type SASLOptions } from 'kafkajs';
+import kafkajs, { type Kafka, type KafkaConfig, type RetryOptions, type SASLOptions } from 'kafkajs';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { guardKafkajs } from './kafkajs-guards.ts';
 
@@ -21,14 +22,36 @@ const CONNECTION_TIMEOUT_MS = 3_000;
 /** Fetches wait 100 ms at most; joins bring their own, longer limit. */
 const REQUEST_TIMEOUT_MS = 15_000;
 /** A single broker that was killed and started again is back after 5 to 15 s (facts of the design): retry that long, then say so. */
-const RETRY = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 12 };
+const RETRY: RetryOptions = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 12 };
+/** Every broker of a small cluster is tried once. */
+const PROBE_RETRY: RetryOptions = { initialRetryTime: 100, maxRetryTime: 500, retries: 2 };
 
 /**
  * A client; nothing is connected yet. Throws `ValidationFailed` naming BUS_URL or KAFKA_TLS_CA_FILE for settings that cannot be meant.
  */
-export function kafkaClient(settings: KafkaSettings): Kafka {
+export function kafkaClient(settings: KafkaSettings, retry: RetryOptions = RETRY): Kafka {
   guardKafkajs();
-  return new kafkajs.Kafka(clientConfig(settings));
+  return new kafkajs.Kafka({ ...clientConfig(settings), retry });
+}
+
+/** Throws what `kafkaClient` throws: for a start that has other things to wait for first. */
+export function checkKafkaSettings(settings: KafkaSettings): void {
+  clientConfig(settings);
+}
+
+/**
+ * Whether a broker answers to these settings, within seconds: a client in use is patient for 17 s before it says that none does. Throws as
+ * `kafkaClient`, and kafkajs's own errors.
+ */
+export async function probeKafka(settings: KafkaSettings): Promise<void> {
+  const admin = kafkaClient(settings, PROBE_RETRY).admin();
+  try {
+    await admin.connect();
+    // A listener that expects a login lets anybody connect, and hangs up at the first question.
+    await admin.describeCluster();
+  } finally {
+    await admin.disconnect().catch(() => undefined);
+  }
 }
 
 /** What kafkajs is told. Its own routine log is dropped: a consumer that pauses a partition would log a line each time. */
@@ -39,7 +62,6 @@ function clientConfig(settings: KafkaSettings): KafkaConfig {
     brokers: brokersOf(settings.url),
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    retry: RETRY,
     ...(tls === undefined ? {} : { ssl: tls.caFile === undefined ? true : { ca: [authorityIn(tls.caFile)] } }),
     ...(sasl === undefined ? {} : { sasl }),
     logLevel: kafkajs.logLevel.WARN,
@@ -64,9 +86,12 @@ export function brokersOf(url: string): string[] {
 
 function authorityIn(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    const text = readFileSync(file, 'utf8');
+    // Node takes any text for an authority and then trusts nobody.
+    new X509Certificate(text);
+    return text;
   } catch (cause) {
-    throw new TrainyardError('ValidationFailed', `KAFKA_TLS_CA_FILE cannot be read: ${messageOf(cause)}`, {
+    throw new TrainyardError('ValidationFailed', `KAFKA_TLS_CA_FILE cannot be used: ${messageOf(cause)}`, {
       fields: [{ pointer: '/KAFKA_TLS_CA_FILE', message: messageOf(cause) }],
       cause,
     });

@@ -45,8 +45,8 @@ export class Heartbeats {
 
   /** A worker process that was started anew runs nothing of its former life: no need to wait for the heartbeat timeout. */
   endFormerIncarnation(context: DecisionContext, workerId: string, incarnation: string, announcedAtMs: number): void {
-    for (const lease of this.#memory.leases.values()) {
-      if (lease.workerId !== workerId || lease.startedAtMs === null || lease.incarnation === incarnation) continue;
+    for (const lease of this.#memory.leasesOf(workerId)) {
+      if (lease.startedAtMs === null || lease.incarnation === incarnation) continue;
       // An announcement older than what we heard of the attempt itself says nothing: the attempt may be the newer incarnation's.
       if (announcedAtMs <= lease.lastHeartbeatMs) continue;
       const { workflowId, activityId, epoch } = lease;
@@ -64,9 +64,8 @@ export class Heartbeats {
    */
   #hurryUnconfirmed(workerId: string, nowMs: number): void {
     const placedAtMs = nowMs - this.#policy.acceptTimeoutMs + REBORN_GRACE_MS;
-    for (const lease of this.#memory.leases.values())
-      if (lease.workerId === workerId && lease.startedAtMs === null && lease.placedAtMs > placedAtMs)
-        this.#memory.setLease({ ...lease, placedAtMs });
+    for (const lease of this.#memory.leasesOf(workerId))
+      if (lease.startedAtMs === null && lease.placedAtMs > placedAtMs) this.#memory.setLease({ ...lease, placedAtMs });
   }
 
   attempt(context: DecisionContext, payload: ActivityProgressed): void {

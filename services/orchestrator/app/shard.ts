@@ -12,7 +12,10 @@ import type { OrchestratorStore } from './store.ts';
 const FINISHED_KEPT = 1_000;
 
 /** Logs read by one query at most. */
-const LOAD_CHUNK = 500;
+const LOAD_CHUNK = 100;
+
+/** Queries for logs under way at once: the database reads the next chunk while this process folds one. The commit keeps a connection of its own. */
+const LOADS_AT_ONCE = 3;
 
 /** The workflows of the partitions this orchestrator owns, and the leases on their running attempts. */
 export class ShardMemory {
@@ -21,7 +24,9 @@ export class ShardMemory {
   readonly #cells = new Map<string, Cell>();
   readonly #finished = new Set<string>();
   /** By workflow id and activity id. */
-  readonly leases = new Map<string, Lease>();
+  readonly #leases = new Map<string, Lease>();
+  /** Keys of the leases of each worker: every announcement asks for them. */
+  readonly #leasesByWorker = new Map<string, Set<string>>();
   /** Activities of these workflows that wait for a slot, by workflow id and activity id. */
   readonly unplaced = new Map<string, QueuedActivity>();
   /** Epoch by shard id, as claimed. */
@@ -49,15 +54,41 @@ export class ShardMemory {
   }
 
   lease(workflowId: string, activityId: string): Lease | undefined {
-    return this.leases.get(leaseKey(workflowId, activityId));
+    return this.#leases.get(leaseKey(workflowId, activityId));
+  }
+
+  get leases(): ReadonlyMap<string, Lease> {
+    return this.#leases;
+  }
+
+  /** In no order; a copy: leases may be changed and ended meanwhile. */
+  leasesOf(workerId: string): Lease[] {
+    return [...(this.#leasesByWorker.get(workerId) ?? [])].flatMap((key) => this.#leases.get(key) ?? []);
   }
 
   setLease(lease: Lease): void {
-    this.leases.set(leaseKey(lease.workflowId, lease.activityId), lease);
+    const key = leaseKey(lease.workflowId, lease.activityId);
+    const { workerId } = lease;
+    if (this.#leases.get(key)?.workerId !== workerId) {
+      this.#removeLease(key);
+      const ofWorker = this.#leasesByWorker.get(workerId);
+      if (ofWorker === undefined) this.#leasesByWorker.set(workerId, new Set([key]));
+      else ofWorker.add(key);
+    }
+    this.#leases.set(key, lease);
   }
 
   endLease(workflowId: string, activityId: string): void {
-    this.leases.delete(leaseKey(workflowId, activityId));
+    this.#removeLease(leaseKey(workflowId, activityId));
+  }
+
+  #removeLease(key: string): void {
+    const lease = this.#leases.get(key);
+    if (lease === undefined) return;
+    this.#leases.delete(key);
+    const ofWorker = this.#leasesByWorker.get(lease.workerId);
+    ofWorker?.delete(key);
+    if (ofWorker?.size === 0) this.#leasesByWorker.delete(lease.workerId);
   }
 
   setUnplaced(activity: QueuedActivity): void {
@@ -117,14 +148,15 @@ export class ShardMemory {
       this.#cells.delete(cell.workflowId);
       this.#finished.delete(cell.workflowId);
     }
-    for (const [key, lease] of this.leases) if (!this.#cells.has(lease.workflowId)) this.leases.delete(key);
+    for (const [key, lease] of this.#leases) if (!this.#cells.has(lease.workflowId)) this.#removeLease(key);
     for (const [key, queued] of this.unplaced) if (!this.#cells.has(queued.workflowId)) this.unplaced.delete(key);
   }
 
   dropAll(): void {
     this.#cells.clear();
     this.#finished.clear();
-    this.leases.clear();
+    this.#leases.clear();
+    this.#leasesByWorker.clear();
     this.unplaced.clear();
     this.epochs.clear();
   }
@@ -134,10 +166,17 @@ export class ShardMemory {
     const missing = new Set<string>();
     for (const id of workflowIds) if (this.#cells.get(id)?.loaded !== true) missing.add(id);
     const ids = [...missing];
-    for (let at = 0; at < ids.length; at += LOAD_CHUNK) {
-      const chunk = ids.slice(at, at + LOAD_CHUNK);
-      const stored = await this.#store.load(chunk);
-      for (const id of chunk) this.#fill(id, stored.get(id));
+    for (let at = 0; at < ids.length; at += LOADS_AT_ONCE * LOAD_CHUNK) {
+      const loads = Array.from({ length: LOADS_AT_ONCE }, (_, n) => {
+        const chunk = ids.slice(at + n * LOAD_CHUNK, at + (n + 1) * LOAD_CHUNK);
+        return { chunk, stored: this.#store.load(chunk) };
+      });
+      // The first failure ends the turn; the others of its kind are no news.
+      for (const { stored } of loads) stored.catch(() => undefined);
+      for (const { chunk, stored } of loads) {
+        const workflows = await stored;
+        for (const id of chunk) this.#fill(id, workflows.get(id));
+      }
     }
   }
 

@@ -2,7 +2,7 @@ import { initialTransition, transition } from 'xstate';
 import { describe, expect, it } from 'vitest';
 import { threeSteps } from '../../../test/support/three-steps.ts';
 import { machineRunner } from './machine.ts';
-import type { WorkflowEvent } from './workflows/vocabulary.ts';
+import { type WorkflowEvent, workflow } from './workflows/vocabulary.ts';
 
 const done = (activity: string): WorkflowEvent => ({ type: 'activity.done', activity, output: { of: activity } });
 const EVENTS: WorkflowEvent[] = [
@@ -32,6 +32,34 @@ describe('machineRunner', () => {
       state = step.state;
     }
     expect(state.value).toBe('completed');
+  });
+
+  it('starts as xstate’s own function does, without asking the machine for a start that has no input', () => {
+    const inputs: unknown[] = [];
+    const machine = workflow<{ value: number }>('asks@1', ({ runs, ends }) => ({
+      initial: 'first',
+      states: {
+        first: runs('validate_dataset', {
+          lane: 'cpu',
+          startToClose: '1m',
+          input: ({ input }) => {
+            inputs.push(input);
+            return { dataset: input.value } as never;
+          },
+          onDone: 'completed',
+        }),
+        completed: ends('COMPLETED'),
+      },
+    }));
+    const [snapshot, actions] = initialTransition(machine, { value: 1 });
+    const runner = machineRunner(machine);
+    inputs.length = 0;
+    for (const _ of [1, 2]) {
+      const step = runner.start({ value: 1 });
+      expect(step.state).toEqual({ value: snapshot.value, context: snapshot.context });
+      expect(step.actions).toEqual(actions.map(({ type, params }) => ({ type, params })));
+    }
+    expect(inputs).toEqual([{ value: 1 }, { value: 1 }]);
   });
 
   it('says the same for a state that was stored and read again', () => {

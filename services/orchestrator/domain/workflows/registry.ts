@@ -40,7 +40,7 @@ export const PROFILES: Readonly<Record<JobType, WorkflowProfile>> = {
 };
 
 /** Every machine version ever shipped: a line is never removed while a workflow may still run on it. */
-const MACHINES: readonly AnyStateMachine[] = [fineTune];
+export const MACHINES: readonly AnyStateMachine[] = [fineTune];
 
 /** The factory. `overrides` change times for tests and the demo (the first wait, a timeout), never a flow. */
 export function workflowRegistry(
