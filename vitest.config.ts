@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 const HEAVY = ['test/e2e/**/*.test.ts'];
 const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
 /** They need a Kafka, a schema registry, an S3 server or MLflow: test/support/peers. */
-const PEERS = ['test/peers/**/*.test.ts', 'lib/**/*.peer.test.ts'];
+const PEERS = ['test/peers/**/*.test.ts', '{lib,test/chaos}/**/*.peer.test.ts'];
 
 export default defineConfig({
   test: {
@@ -15,7 +15,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '{lib,services,cli,scripts}/**/*.test.ts',
-            'test/{architecture,replay,simulation,support}/**/*.test.ts',
+            'test/{architecture,chaos,replay,simulation,support}/**/*.test.ts',
           ],
           exclude: ['**/node_modules/**', ...DATABASE, ...PEERS],
           testTimeout: 60_000,

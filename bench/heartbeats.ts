@@ -184,7 +184,12 @@ class Fleet {
     return { workflowId, activityId, epoch, workerId: `gpu-${worker}`, incarnation: `life-${worker}` };
   }
 
-  #message<T extends MessageType>(type: T, topic: 'activities.events' | 'workers.events', key: string, payload: MessageTypes[T]): OutgoingMessage {
+  #message<T extends MessageType>(
+    type: T,
+    topic: 'activities.events' | 'workers.events',
+    key: string,
+    payload: MessageTypes[T],
+  ): OutgoingMessage {
     const envelope = { id: `beat-${++this.#beat}`, source: '/bench', timeMs: Date.now() };
     return encodeMessage(this.#bench.codec, { topic, key, type, payload, envelope });
   }

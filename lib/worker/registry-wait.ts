@@ -10,7 +10,7 @@ export interface WaitClock {
   wait(ms: number, signal: AbortSignal): Promise<unknown>;
 }
 
-const MACHINE_CLOCK: WaitClock = {
+export const MACHINE_CLOCK: WaitClock = {
   now: () => performance.now(),
   wait: (ms, signal) => delay(ms, undefined, { signal }),
 };
@@ -19,10 +19,10 @@ const MACHINE_CLOCK: WaitClock = {
  * How long an attempt waits in its slot. Below the 15 minutes after which an attempt without a new step is stalled (STALL_FLOOR_MS), and
  * below every start-to-close time: either would burn one of the three attempts.
  */
-const PATIENCE_MS = 600_000;
+export const PATIENCE_MS = 600_000;
 
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
+export const LONGEST_PAUSE_MS = 30_000;
 
 /**
  * Asks the registry until it serves: `RegistryUnavailable` is no failure of the job, whose results are stored. Heartbeats go on meanwhile.

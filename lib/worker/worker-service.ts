@@ -20,6 +20,7 @@ import { sayUntilReached } from '#lib/service/until-reachable.ts';
 import type { Activity } from './activity.ts';
 import { PostgresAttemptClaims } from './attempt-claims.ts';
 import type { WaitClock } from './registry-wait.ts';
+import { waitingForStore } from './store-wait.ts';
 import { Worker } from './worker.ts';
 
 /** What every worker reads from its environment. */
@@ -109,7 +110,9 @@ export async function startWorkerService(
     codec,
     claims: usesKafka(config) ? new PostgresAttemptClaims(database) : null,
     ...(lane.devices === undefined ? {} : { devices: lane.devices }),
-    activities: lane.activities(platform),
+    activities: Object.fromEntries(
+      Object.entries(lane.activities(platform)).map(([name, activity]) => [name, waitingForStore(activity, platform)]),
+    ),
     log: logger,
     onBroken: (error) => service.fail(error),
   });

@@ -33,14 +33,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
   const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
-  const objects = openObjectStore(config.OBJECT_STORE_URL);
-  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
-    database,
-    credentials: mlflowCredentials(config),
-    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
-  });
-  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
-  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
+  const { objects, registry } = openStores(service, database);
 
   // 2. The gateway itself.
   const services = assembleGateway({
@@ -108,4 +101,18 @@ async function openIngress(
   );
   ingress.ended.catch((error: unknown) => service.fail(error));
   service.onStop('ingress', () => ingress.stop());
+}
+
+/** Neither is needed to start: requests that need one that is away say so. */
+function openStores(service: ServiceContext<GatewayConfig>, database: Database) {
+  const { config } = service;
+  const objects = openObjectStore(config.OBJECT_STORE_URL);
+  const registry = openModelRegistry(config.MODEL_REGISTRY_URL, {
+    database,
+    credentials: mlflowCredentials(config),
+    artifactUri: artifactAddress(config.OBJECT_STORE_URL),
+  });
+  sayUntilReached(service, { name: 'objectStore', variable: 'OBJECT_STORE_URL' }, () => objects.check());
+  sayUntilReached(service, { name: 'modelRegistry', variable: 'MODEL_REGISTRY_URL' }, () => registry.check());
+  return { objects, registry };
 }

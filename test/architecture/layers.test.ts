@@ -23,7 +23,7 @@ const ROOMS: readonly RegExp[] = [
   /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo|dlq)\//,
-  /^test\/(architecture|simulation|replay|integration|peers|e2e|support)\//,
+  /^test\/(architecture|chaos|simulation|replay|integration|peers|e2e|support)\//,
   /^(bench|scripts)\//,
   /^vitest\.config\.ts$/,
 ];

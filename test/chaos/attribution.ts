@@ -4,7 +4,7 @@ import type { Strike } from './inject.ts';
 import type { LostAttempt } from './log-facts.ts';
 
 /** Losses that are no fault of ours: training programs that fail or kill themselves by their script. */
-export const BY_SCRIPT = 'by script';
+const BY_SCRIPT = 'by script';
 
 /** The row of the table that a fault belongs to. */
 export const rowOf = ({ fault, paired }: Strike): string => (paired ? 'two at once' : kindOf(fault));

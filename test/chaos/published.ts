@@ -116,7 +116,7 @@ async function twinsInMlflow(
   const counted = new Map<string, number>();
   for (let token = '', first = true; first || token !== ''; first = false) {
     const query = new URLSearchParams({ max_results: '200', ...(token === '' ? {} : { page_token: token }) });
-    const response = await fetch(`${url}/api/2.0/mlflow/model-versions/search?${query}`);
+    const response = await fetch(`${url}/api/2.0/mlflow/model-versions/search?${query.toString()}`);
     if (!response.ok) throw new Error(`MLflow answers ${response.status}: ${await response.text()}`);
     const page = (await response.json()) as MlflowVersions;
     for (const { name, version, tags = [] } of page.model_versions ?? []) {

@@ -73,7 +73,8 @@ const FAST = {
   ACCEPT_TIMEOUT_MS: '4000',
   ANNOUNCE_EVERY_MS: '500',
   WORKER_TIMEOUT_MS: '3000',
-  STALL_FLOOR_MS: '8000',
+  // Longer than an outage of a store lasts here: an attempt that waits for one makes no step.
+  STALL_FLOOR_MS: '25000',
   STALL_FACTOR: '4',
   RATE_LIMIT_PER_MINUTE: '0',
 };
@@ -169,7 +170,7 @@ async function startPeers(
     mlflow: registry === 'mlflow' ? startMlflow(dir('mlflow')).then(stopped) : null,
   };
   // One that fails must not leave another one starting behind our back.
-  await Promise.allSettled(Object.values(starting));
+  await Promise.allSettled([starting.kafka, starting.schemas, starting.s3, starting.mlflow]);
   const [kafka, schemas, s3, mlflow] = [
     await starting.kafka,
     await starting.schemas,

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Decoded, decodeMessage } from '#lib/contracts/envelope.ts';
+import { type Decoded, decodeMessage, type Message } from '#lib/contracts/envelope.ts';
 import { type BusDoor, type LyingMessage, READ_TOPICS } from './bus-door.ts';
 
 export interface Wire {
@@ -48,22 +48,27 @@ export async function readWire(door: BusDoor): Promise<Wire> {
 /** Who says that it runs, or ran, an attempt. */
 function noteRunner(runners: Map<string, Set<string>>, decoded: Decoded): void {
   if (!decoded.ok) return;
-  const { type, payload } = decoded.message;
-  switch (type) {
-    case 'ActivityStarted':
-    case 'ActivityCompleted':
-    case 'ActivityFailed':
-    case 'ActivityYielded': {
-      const { workflowId, activityId, epoch, workerId, incarnation } = payload;
-      const attempt = `${workflowId}/${activityId}/${epoch}`;
-      const lives = runners.get(attempt) ?? new Set();
-      runners.set(attempt, lives.add(`${workerId} (${incarnation})`));
-      return;
-    }
-    // Not about the run of an attempt.
-    default:
-  }
+  const { message } = decoded;
+  if (!isOfRunner(message)) return;
+  const { workflowId, activityId, epoch, workerId, incarnation } = message.payload;
+  const attempt = `${workflowId}/${activityId}/${epoch}`;
+  const lives = runners.get(attempt) ?? new Set();
+  runners.set(attempt, lives.add(`${workerId} (${incarnation})`));
 }
+
+type RunnerMessage = Extract<
+  Message,
+  { type: 'ActivityStarted' | 'ActivityCompleted' | 'ActivityFailed' | 'ActivityYielded' }
+>;
+
+const RUNNER_TYPES: readonly string[] = [
+  'ActivityStarted',
+  'ActivityCompleted',
+  'ActivityFailed',
+  'ActivityYielded',
+] satisfies RunnerMessage['type'][];
+
+const isOfRunner = (message: Message): message is RunnerMessage => RUNNER_TYPES.includes(message.type);
 
 function letterText(decoded: Decoded): string {
   if (!decoded.ok) return decoded.reason;

@@ -93,11 +93,9 @@ async function newestCheckpoint(platform: GpuPlatform, context: Context, folder:
     damaged.push(`step ${step} (epoch ${of}): ${reason}`);
     platform.log.warn({ jobId, step, epoch: of, reason }, 'checkpoint cannot be used, trying the one before');
   });
-  if (found === null || found.step < (context.resume?.step ?? 0))
-    platform.log.warn(
-      { jobId, known: context.resume?.step, found: found?.step ?? null },
-      'an older checkpoint than the log knows must do',
-    );
+  const known = context.resume?.step ?? 0;
+  if ((found?.step ?? 0) < known)
+    platform.log.warn({ jobId, known, found: found?.step ?? null }, 'an older checkpoint than the log knows must do');
   if (found === null) return { from: null, damaged };
   const dir = join(folder, `resume-e${epoch}`);
   await downloadFolder(platform.store, found.manifestKey, dir, { signal, marginBytes: platform.workspaceMarginBytes });

@@ -41,7 +41,8 @@ describe('dead letters on the embedded bus', () => {
   });
 
   it('that come twice, or are read from the beginning again, are one, and stay settled', async () => {
-    await bus.publish([letter(1), letter(1), letter(2)]);
+    const twice = letter(1);
+    await bus.publish([twice, twice, letter(2)]);
     const [first] = await listed(db.url);
     await dlq(db.url, 'discard', String(first?.id), '--reason', 'test');
     // As Kafka does after a week without a command: the group's position is gone.
