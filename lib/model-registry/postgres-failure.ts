@@ -11,13 +11,9 @@ const UNAVAILABLE_CLASSES = new Set(['08', '40', '53', '57', '58']);
 export function asRegistryFailure(error: unknown): unknown {
   if (error instanceof TrainyardError || error instanceof InvariantViolation) return error;
   if (error instanceof TypeError || error instanceof RangeError) return error;
-  const state = sqlStateOfServer(error);
+  const state = sqlState(error);
   if (state !== null && !UNAVAILABLE_CLASSES.has(state.slice(0, 2))) return error;
   return new TrainyardError('RegistryUnavailable', `the model registry's database: ${messageOf(error)}`, {
     cause: error,
   });
 }
-
-/** EPIPE has the form of an SQLSTATE; only a server's error has a severity. */
-const sqlStateOfServer = (error: unknown): string | null =>
-  (error as { severity?: unknown } | null)?.severity === undefined ? null : sqlState(error);

@@ -196,10 +196,13 @@ class Listener {
 
 export type { Listener };
 
-/** SQLSTATE of an error thrown by PostgreSQL, or null. */
+/** Of a failed system call: ECONNRESET. No SQLSTATE class begins with E. */
+const SYSTEM_CODE = /^E[A-Z]+$/;
+
+/** SQLSTATE of an error thrown by PostgreSQL, or null. EPIPE has five letters, too, and is none. */
 export function sqlState(error: unknown): string | null {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && !SYSTEM_CODE.test(code) ? code : null;
 }
 
 /** Raised by our own functions when a shard or partition belongs to somebody else by now. */
@@ -209,6 +212,6 @@ export const FENCED = 'TY001';
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = (error as { code?: unknown }).code;
-  if (typeof code === 'string') return /^E[A-Z]+$/.test(code);
+  if (typeof code === 'string') return SYSTEM_CODE.test(code);
   return /connection|timeout|not queryable/i.test(error.message);
 }

@@ -7,8 +7,8 @@ export class DatabaseError extends Error {
   }
 }
 
-/** A broken connection: no SQLSTATE, the code of the system call. The outcome of what was sent is unknown. */
-export const connectionLost = (): Error => Object.assign(new Error('connection lost'), { code: 'ECONNRESET' });
+/** A broken connection: no SQLSTATE, the code of the system call (one that looks like an SQLSTATE). The outcome of what was sent is unknown. */
+export const connectionLost = (): Error => Object.assign(new Error('connection lost'), { code: 'EPIPE' });
 
 /** The server ends one of two transactions that wait for each other; nothing was written. */
 export const deadlock = (): Error => new DatabaseError('40P01', 'deadlock detected');
