@@ -1,4 +1,4 @@
-import kafkajs, { type Message, type Producer } from 'kafkajs';
+import kafkajs, { type Message, type Producer, type RecordMetadata } from 'kafkajs';
 import type { PreparedMessage } from '../message-arrays.ts';
 
 /** kafkajs makes one record batch of all messages for a partition; a broker takes 2 MiB of it (kafka-topics.ts). */
@@ -39,15 +39,27 @@ export class KafkaWriter {
     const byTopic = Map.groupBy(messages, (message) => message.topic);
     try {
       const producer = await (this.#producer ??= this.#connect());
-      await producer.sendBatch({
+      const answers = await producer.sendBatch({
         acks: -1,
         compression,
         topicMessages: [...byTopic].map(([topic, own]) => ({ topic: this.#onWire(topic), messages: own.map(record) })),
       });
+      this.#requireAll(messages, answers);
     } catch (error) {
       await this.close();
       throw error;
     }
+  }
+
+  /**
+   * kafkajs resolves although a partition was never sent: when its leader moves, in the middle of a batch, to a broker that has answered for other
+   * partitions already, the repetition leaves that broker out with all that is for it.
+   */
+  #requireAll(messages: readonly PreparedMessage[], answers: readonly RecordMetadata[]): void {
+    const answered = new Set(answers.map(({ topicName, partition }) => `${topicName}/${partition}`));
+    const sent = new Set(messages.map(({ topic, partition }) => `${this.#onWire(topic)}/${partition}`));
+    const silent = [...sent].filter((each) => !answered.has(each));
+    if (silent.length > 0) throw new kafkajs.KafkaJSError(`no broker has acknowledged ${silent.join(', ')}`);
   }
 
   async #connect(): Promise<Producer> {
