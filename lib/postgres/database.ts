@@ -199,7 +199,8 @@ export type { Listener };
 /** SQLSTATE of an error thrown by PostgreSQL, or null. */
 export function sqlState(error: unknown): string | null {
   const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+  // Each has a digit. EPIPE, of a connection that is gone, has five capitals too.
+  return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : null;
 }
 
 /** Raised by our own functions when a shard or partition belongs to somebody else by now. */
