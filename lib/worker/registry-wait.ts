@@ -1,28 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import { YieldedError } from './activity.ts';
-
-export interface WaitClock {
-  /** Milliseconds of a clock that never goes back. */
-  now(): number;
-  /** Rejects when the signal is aborted. */
-  wait(ms: number, signal: AbortSignal): Promise<unknown>;
-}
-
-export const MACHINE_CLOCK: WaitClock = {
-  now: () => performance.now(),
-  wait: (ms, signal) => delay(ms, undefined, { signal }),
-};
-
-/**
- * How long an attempt waits in its slot. Below the 15 minutes after which an attempt without a new step is stalled (STALL_FLOOR_MS), and
- * below every start-to-close time: either would burn one of the three attempts.
- */
-export const PATIENCE_MS = 600_000;
-
-const FIRST_PAUSE_MS = 1_000;
-export const LONGEST_PAUSE_MS = 30_000;
+import { FIRST_PAUSE_MS, pauses, type WaitClock } from './patience.ts';
 
 /**
  * Asks the registry until it serves: `RegistryUnavailable` is no failure of the job, whose results are stored. Heartbeats go on meanwhile.
@@ -38,16 +17,20 @@ export async function whenRegistryServes<T>(
   signal: AbortSignal,
   ask: (registry: ModelRegistry) => Promise<T>,
 ): Promise<T> {
-  const clock = platform.clock ?? MACHINE_CLOCK;
-  const giveUpAt = clock.now() + PATIENCE_MS;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)) {
+  const askOnce = async (): Promise<{ readonly value: T } | null> => {
     try {
-      return await ask(platform.registry);
+      return { value: await ask(platform.registry) };
     } catch (error) {
       if (!(error instanceof TrainyardError) || error.code !== 'RegistryUnavailable') throw error;
-      platform.log.warn({ err: error, pauseMs }, 'the model registry does not serve, waiting');
-      if (clock.now() + pauseMs >= giveUpAt) throw new YieldedError(null, 'RegistryUnavailable');
+      platform.log.warn({ err: error }, 'the model registry does not serve, waiting');
+      return null;
     }
-    await clock.wait(pauseMs, signal);
+  };
+  const first = await askOnce();
+  if (first !== null) return first.value;
+  for await (const _ of pauses(FIRST_PAUSE_MS, { clock: platform.clock, signal })) {
+    const answer = await askOnce();
+    if (answer !== null) return answer.value;
   }
+  throw new YieldedError(null, 'RegistryUnavailable');
 }

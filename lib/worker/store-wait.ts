@@ -1,9 +1,7 @@
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import { type Activity, YieldedError } from './activity.ts';
-import { LONGEST_PAUSE_MS, MACHINE_CLOCK, PATIENCE_MS, type WaitClock } from './registry-wait.ts';
-
-const FIRST_PAUSE_MS = 1_000;
+import { FIRST_PAUSE_MS, LONGEST_PAUSE_MS, pauses, type WaitClock } from './patience.ts';
 
 /**
  * The activity, for which an object store that does not serve is no failure: an attempt that ends with `StoreUnavailable` waits in its slot until the
@@ -28,35 +26,22 @@ export function waitingForStore(
         if (!isStoreUnavailable(error) || context.signal.aborted) throw error;
         const { workflowId, activityId, epoch } = context;
         platform.log.warn({ err: error, workflowId, activityId, epoch }, 'the object store does not serve, waiting');
-        await untilServes(platform.store, Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (epoch - 1)), {
-          clock: platform.clock ?? MACHINE_CLOCK,
-          signal: context.signal,
-        });
+        const firstPauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (epoch - 1));
+        for await (const _ of pauses(firstPauseMs, { clock: platform.clock, signal: context.signal }))
+          if (await serves(platform.store)) break;
         throw new YieldedError(null, 'StoreUnavailable');
       }
     },
   };
 }
 
-/** Returns when the store serves or the patience is over; rejects when the signal is aborted. */
-async function untilServes(
-  store: Pick<ObjectStore, 'check'>,
-  firstPauseMs: number,
-  { clock, signal }: { readonly clock: WaitClock; readonly signal: AbortSignal },
-): Promise<void> {
-  const giveUpAt = clock.now() + PATIENCE_MS;
-  for (
-    let pauseMs = firstPauseMs;
-    clock.now() + pauseMs < giveUpAt;
-    pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs)
-  ) {
-    await clock.wait(pauseMs, signal);
-    try {
-      await store.check();
-      return;
-    } catch (error) {
-      if (!isStoreUnavailable(error)) throw error;
-    }
+async function serves(store: Pick<ObjectStore, 'check'>): Promise<boolean> {
+  try {
+    await store.check();
+    return true;
+  } catch (error) {
+    if (!isStoreUnavailable(error)) throw error;
+    return false;
   }
 }
 

@@ -19,7 +19,7 @@ import type { ServiceContext } from '#lib/service/lifecycle.ts';
 import { sayUntilReached } from '#lib/service/until-reachable.ts';
 import type { Activity } from './activity.ts';
 import { PostgresAttemptClaims } from './attempt-claims.ts';
-import type { WaitClock } from './registry-wait.ts';
+import type { WaitClock } from './patience.ts';
 import { waitingForStore } from './store-wait.ts';
 import { Worker } from './worker.ts';
 
