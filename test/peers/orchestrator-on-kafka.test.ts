@@ -11,6 +11,7 @@ import { startCommand, startEngine, startWorker } from '../support/engine-harnes
 import { eventually } from '../support/eventually.ts';
 import { addressOf, peer } from '../support/peers/peer.ts';
 import { type KafkaPlace, openPlace, prepareKafkaPlace } from '../support/place.ts';
+import { decidedTwice, workflowsDone } from '../support/log-queries.ts';
 
 const kafka = await peer('kafka');
 const registry = await peer('registry');
@@ -34,23 +35,8 @@ async function newPlace(brokers: readonly string[]): Promise<KafkaPlace> {
   return made;
 }
 
-const done = async (prefix: string): Promise<number> =>
-  (
-    await db.database.query<{ n: number }>(
-      `select count(*)::int as n from workflows where workflow_id like $1 and status = 'done'`,
-      [`${prefix}%`],
-    )
-  ).rows[0]?.n ?? 0;
-
-/** What two deciders, or a command that was run twice, would leave in the log. */
-const doubled = async (prefix: string): Promise<unknown[]> =>
-  (
-    await db.database.query(
-      `select workflow_id, type, data->>'activityId' as activity, count(*)::int as n from events
-       where workflow_id like $1 and type in ('WorkflowStarted', 'ActivityCompleted') group by 1, 2, 3 having count(*) > 1`,
-      [`${prefix}%`],
-    )
-  ).rows;
+const done = (prefix: string): Promise<number> => workflowsDone(db.database, prefix);
+const doubled = (prefix: string): Promise<unknown[]> => decidedTwice(db.database, prefix);
 
 /** Activities of 20 ms that count how often each was run. */
 function counted(): { runs: Map<string, number>; activities: Parameters<typeof startWorker>[1] } {

@@ -4,6 +4,7 @@ import { partitionOf } from '#lib/kernel/partition.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { startCommand, startEngine, startWorker } from '../../support/engine-harness.ts';
 import { eventually } from '../../support/eventually.ts';
+import { decidedTwice, workflowsDone } from '../../support/log-queries.ts';
 
 let db: TestDatabase;
 const open: (() => Promise<void>)[] = [];
@@ -20,23 +21,8 @@ afterEach(async () => {
 });
 afterAll(() => db.drop());
 
-const done = async (prefix: string): Promise<number> =>
-  (
-    await db.database.query<{ n: number }>(
-      `select count(*)::int as n from workflows where workflow_id like $1 and status = 'done'`,
-      [`${prefix}%`],
-    )
-  ).rows[0]?.n ?? 0;
-
-/** Every event once per activity: what two deciders would break. */
-const doubled = async (prefix: string): Promise<unknown[]> =>
-  (
-    await db.database.query(
-      `select workflow_id, type, data->>'activityId' as activity, count(*)::int as n from events
-       where workflow_id like $1 and type in ('WorkflowStarted', 'ActivityCompleted') group by 1, 2, 3 having count(*) > 1`,
-      [`${prefix}%`],
-    )
-  ).rows;
+const done = (prefix: string): Promise<number> => workflowsDone(db.database, prefix);
+const doubled = (prefix: string): Promise<unknown[]> => decidedTwice(db.database, prefix);
 
 const ids = (prefix: string, n: number): string[] => Array.from({ length: n }, (_, i) => `${prefix}${i}`);
 
