@@ -3,6 +3,7 @@ import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { startCommand, startEngine, startProcess, startWorker } from '../../support/engine-harness.ts';
 import { eventually } from '../../support/eventually.ts';
+import { decidedTwice, workflowsDone } from '../../support/log-queries.ts';
 
 const WORKFLOWS = 60;
 
@@ -17,23 +18,8 @@ afterEach(async () => {
 });
 afterAll(() => db.drop());
 
-const done = async (prefix: string): Promise<number> => {
-  const { rows } = await db.database.query<{ n: number }>(
-    `select count(*)::int as n from workflows where workflow_id like $1 and status = 'done'`,
-    [`${prefix}%`],
-  );
-  return rows[0]?.n ?? 0;
-};
-
-/** Facts that two deciders would have made twice. */
-const doubled = async (prefix: string): Promise<unknown[]> => {
-  const { rows } = await db.database.query(
-    `select workflow_id, type, data->>'activityId' as activity, count(*)::int as n from events
-     where workflow_id like $1 and type in ('WorkflowStarted', 'ActivityCompleted') group by 1, 2, 3 having count(*) > 1`,
-    [`${prefix}%`],
-  );
-  return rows;
-};
+const done = (prefix: string): Promise<number> => workflowsDone(db.database, prefix);
+const doubled = (prefix: string): Promise<unknown[]> => decidedTwice(db.database, prefix);
 
 /** Two orchestrators, one of them a process that can be killed, share work that is in flight. */
 async function twoAtWork(prefix: string) {
