@@ -4,9 +4,9 @@ import { installKafka, type KafkaInstallation, MOST_NODES } from './kafka-instal
 import { type KafkaNodeSettings, type KafkaPorts, serverProperties } from './kafka-properties.ts';
 import { answersAsCluster } from './kafka-readiness.ts';
 import { type KafkaSecurity, prepareSecurity } from './kafka-security.ts';
-import { type LocalProcess, startLocalProcess } from './local-process.ts';
+import { startLocalProcess } from './local-process.ts';
 import { portsFor } from './ports.ts';
-import { defaultCache, type StartOptions } from './start-options.ts';
+import { defaultCache, peerOf, type PeerProcess, type StartOptions } from './start-options.ts';
 
 export interface KafkaOptions extends StartOptions {
   /** One broker, or three with every topic on all of them; default 1. The same at every start on the folder. */
@@ -80,8 +80,8 @@ export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
     throw failure.reason;
   }
   return {
-    brokers: nodes.map(({ node }) => node.address),
-    nodes: nodes.map(({ node }) => node),
+    brokers: nodes.map((node) => node.address),
+    nodes,
     secure: secure === null ? null : { address: `127.0.0.1:${secure.listener.port}`, caFile: secure.caFile },
     stop,
   };
@@ -100,7 +100,7 @@ async function startNode(
   dir: string,
   id: number,
   { ports, ...rest }: Pick<KafkaNodeSettings, 'ports' | 'secure'>,
-): Promise<{ readonly node: KafkaNode; stop(): Promise<void> }> {
+): Promise<KafkaNode & PeerProcess> {
   const folder = await ensured(folderOf(dir, id));
   const dataDir = dataDirOf(dir, id);
   const isNew = await stat(join(dataDir, 'meta.properties')).then(
@@ -113,7 +113,7 @@ async function startNode(
   const address = `127.0.0.1:${ports[id]?.client}`;
   // The first start waits for the whole cluster, a restart only for the node itself: others may be down on purpose.
   let expected = Object.keys(ports).map(Number);
-  const process: LocalProcess = await startLocalProcess({
+  const process = await startLocalProcess({
     name: `Kafka node ${id}`,
     command: installation.java.program,
     args: [...installation.javaArgs, 'kafka.Kafka', file],
@@ -124,17 +124,5 @@ async function startNode(
     readyWithinMs: READY_WITHIN_MS,
   });
   expected = [id];
-  const node: KafkaNode = {
-    id,
-    address,
-    get pid() {
-      return process.pid;
-    },
-    get isRunning() {
-      return process.isRunning;
-    },
-    kill: (signal) => process.kill(signal),
-    restart: () => process.restart(),
-  };
-  return { node, stop: () => process.stop() };
+  return peerOf(process, { id, address });
 }

@@ -5,7 +5,7 @@ import { startLocalProcess } from './local-process.ts';
 import { PINS } from './pins.ts';
 import { portsFor } from './ports.ts';
 import { buildPythonEnvironment, pythonOf } from './python.ts';
-import { defaultCache, type PeerProcess, type StartOptions } from './start-options.ts';
+import { defaultCache, peerOf, type PeerProcess, type StartOptions } from './start-options.ts';
 import { runTool } from './tools.ts';
 
 export interface RunningMlflow extends PeerProcess {
@@ -65,19 +65,7 @@ export async function startMlflow(options: StartOptions): Promise<RunningMlflow>
     isReady: async () => (await fetch(`${url}/health`, { signal: AbortSignal.timeout(5_000) })).ok,
     readyWithinMs: READY_WITHIN_MS,
   });
-  return {
-    url,
-    python,
-    get pid() {
-      return process.pid;
-    },
-    get isRunning() {
-      return process.isRunning;
-    },
-    kill: (signal) => process.kill(signal),
-    restart: () => process.restart(),
-    stop: () => process.stop(),
-  };
+  return peerOf(process, { url, python });
 }
 
 /** A virtual environment of its own, and a database with the tables. */

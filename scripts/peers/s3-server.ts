@@ -8,7 +8,7 @@ import { installOnce, type PeerCache } from './cache.ts';
 import { startLocalProcess } from './local-process.ts';
 import { PINS } from './pins.ts';
 import { portsFor } from './ports.ts';
-import { defaultCache, type PeerProcess, type StartOptions } from './start-options.ts';
+import { defaultCache, peerOf, type PeerProcess, type StartOptions } from './start-options.ts';
 import { findTool, runTool } from './tools.ts';
 
 export interface S3Access {
@@ -55,19 +55,7 @@ export async function startS3Server(options: StartOptions): Promise<RunningS3Ser
     readyWithinMs: READY_WITHIN_MS,
   });
   const access: S3Access = { endpoint: `http://127.0.0.1:${port}`, region: REGION, ...keys };
-  return {
-    ...access,
-    createBucket: (name) => createBucket(access, name),
-    get pid() {
-      return process.pid;
-    },
-    get isRunning() {
-      return process.isRunning;
-    },
-    kill: (signal) => process.kill(signal),
-    restart: () => process.restart(),
-    stop: () => process.stop(),
-  };
+  return peerOf(process, { ...access, createBucket: (name: string) => createBucket(access, name) });
 }
 
 /** Makes a bucket; one that is ours already is no error. */

@@ -5,7 +5,7 @@ import { findJavas, type Java, javaOfAtLeast } from './java.ts';
 import { startLocalProcess } from './local-process.ts';
 import { PINS } from './pins.ts';
 import { portsFor } from './ports.ts';
-import { defaultCache, type PeerProcess, type StartOptions } from './start-options.ts';
+import { defaultCache, peerOf, type PeerProcess, type StartOptions } from './start-options.ts';
 import { findTool, runTool } from './tools.ts';
 
 export interface SchemaRegistryOptions extends StartOptions {
@@ -61,18 +61,7 @@ export async function startSchemaRegistry(options: SchemaRegistryOptions): Promi
     isReady: async () => (await fetch(`${url}/subjects`, { signal: AbortSignal.timeout(5_000) })).ok,
     readyWithinMs: READY_WITHIN_MS,
   });
-  return {
-    url,
-    get pid() {
-      return process.pid;
-    },
-    get isRunning() {
-      return process.isRunning;
-    },
-    kill: (signal) => process.kill(signal),
-    restart: () => process.restart(),
-    stop: () => process.stop(),
-  };
+  return peerOf(process, { url });
 }
 
 const JAR_OF_2 = `apicurio-registry-app-${PINS.apicurioForJava17}-runner.jar`;

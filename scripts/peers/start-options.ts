@@ -20,6 +20,20 @@ export interface PeerProcess {
   stop(): Promise<void>;
 }
 
+/** A server: its own members, and its process. */
+export const peerOf = <Own extends object>(process: PeerProcess, own: Own): Own & PeerProcess => ({
+  ...own,
+  get pid() {
+    return process.pid;
+  },
+  get isRunning() {
+    return process.isRunning;
+  },
+  kill: (signal) => process.kill(signal),
+  restart: () => process.restart(),
+  stop: () => process.stop(),
+});
+
 export const defaultCache = (): PeerCache =>
   // oxlint-disable-next-line no-restricted-properties -- tools are found by PATH and HOME; the peers are no part of any service
   peerCache(process.env, (line) => void process.stderr.write(`peers: ${line}\n`));
