@@ -97,7 +97,7 @@ export const TOPICS = {
     key: 'project id',
     public: 'send',
     compatibility: 'FULL_TRANSITIVE',
-    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished'],
+    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished', 'ApprovalChanged', 'AlertRaised'],
     doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
   'production.observations': {

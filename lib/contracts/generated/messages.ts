@@ -133,6 +133,46 @@ export interface ActivityYielded {
   step: number | null;
 }
 
+/** Something happened that people should hear of. */
+export interface AlertRaised {
+  /** Dedupe key. */
+  alertId: string;
+  /** Message key. */
+  project: string;
+  /** Job. */
+  jobId: string;
+  /** RolledBack or SafetyFailed. */
+  kind: string;
+  /** For people. */
+  message: string;
+  /** What the job's answer says, as JSON. */
+  detailJson: string;
+}
+
+/** A job asks people, was answered, reminds them, or no longer asks. */
+export interface ApprovalChanged {
+  /** What POST /v1/approvals/{id}/approve calls it. */
+  approvalId: string;
+  /** Job. */
+  jobId: string;
+  /** Message key. */
+  project: string;
+  /** open, approved, rejected, expired, voided or cancelled. */
+  status: string;
+  /** What is to be reviewed: model version and digests of its reports. */
+  subjectJson: string;
+  /** SHA-256 of the subject: a vote names it. */
+  digest: string;
+  /** Votes so far. */
+  votes: number;
+  /** Approvals needed. */
+  required: number;
+  /** Rejected when nobody has answered by then, epoch milliseconds. */
+  expiresAtMs: number;
+  /** 0: something changed; n: the n-th reminder that it waits. */
+  reminder: number;
+}
+
 /** Command: stop a job. Ignored when it has ended. */
 export interface CancelJob {
   /** Message key. */
@@ -400,6 +440,8 @@ export interface MessageTypes {
   ActivityProgressed: ActivityProgressed;
   ActivityStarted: ActivityStarted;
   ActivityYielded: ActivityYielded;
+  AlertRaised: AlertRaised;
+  ApprovalChanged: ApprovalChanged;
   CancelJob: CancelJob;
   CheckpointSaved: CheckpointSaved;
   DeadLetter: DeadLetter;
@@ -424,6 +466,8 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   ActivityProgressed: "{\"type\":\"record\",\"name\":\"ActivityProgressed\",\"namespace\":\"trainyard.v1\",\"doc\":\"Heartbeat of a running attempt.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Steps done; does not grow = no progress.\"},{\"name\":\"stepsTotal\",\"type\":\"long\",\"doc\":\"0 = unknown.\"},{\"name\":\"throughput\",\"type\":[\"null\",\"double\"],\"doc\":\"Tokens per second, or what the activity counts.\",\"default\":null},{\"name\":\"deviceJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Device counters as JSON: utilisation, memory.\",\"default\":null},{\"name\":\"metrics\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"MetricSample\",\"namespace\":\"trainyard.v1\",\"doc\":\"One point of a curve.\",\"fields\":[{\"name\":\"name\",\"type\":\"string\",\"doc\":\"e.g. `train.loss`.\"},{\"name\":\"step\",\"type\":\"int\",\"doc\":\"Optimiser step, from 0.\"},{\"name\":\"value\",\"type\":\"double\",\"doc\":\"The value.\"}]}},\"doc\":\"New points of the curves since the heartbeat before.\"}]}",
   ActivityStarted: "{\"type\":\"record\",\"name\":\"ActivityStarted\",\"namespace\":\"trainyard.v1\",\"doc\":\"A worker runs an attempt. Left out for attempts that end within one flush: their end says when they started.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",
   ActivityYielded: "{\"type\":\"record\",\"name\":\"ActivityYielded\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt stopped on request after its checkpoint was stored.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"finishedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"Preempted, Paused or WorkerStopping.\"},{\"name\":\"step\",\"type\":[\"null\",\"long\"],\"doc\":\"Step of the checkpoint.\",\"default\":null}]}",
+  AlertRaised: "{\"type\":\"record\",\"name\":\"AlertRaised\",\"namespace\":\"trainyard.v1\",\"doc\":\"Something happened that people should hear of.\",\"fields\":[{\"name\":\"alertId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"kind\",\"type\":\"string\",\"doc\":\"RolledBack or SafetyFailed.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"},{\"name\":\"detailJson\",\"type\":\"string\",\"doc\":\"What the job's answer says, as JSON.\"}]}",
+  ApprovalChanged: "{\"type\":\"record\",\"name\":\"ApprovalChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job asks people, was answered, reminds them, or no longer asks.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"What POST /v1/approvals/{id}/approve calls it.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"open, approved, rejected, expired, voided or cancelled.\"},{\"name\":\"subjectJson\",\"type\":\"string\",\"doc\":\"What is to be reviewed: model version and digests of its reports.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the subject: a vote names it.\"},{\"name\":\"votes\",\"type\":\"int\",\"doc\":\"Votes so far.\"},{\"name\":\"required\",\"type\":\"int\",\"doc\":\"Approvals needed.\"},{\"name\":\"expiresAtMs\",\"type\":\"long\",\"doc\":\"Rejected when nobody has answered by then, epoch milliseconds.\"},{\"name\":\"reminder\",\"type\":\"int\",\"doc\":\"0: something changed; n: the n-th reminder that it waits.\"}]}",
   CancelJob: "{\"type\":\"record\",\"name\":\"CancelJob\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: stop a job. Ignored when it has ended.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who asked, for the log.\"},{\"name\":\"reason\",\"type\":[\"null\",\"string\"],\"doc\":\"Free text.\",\"default\":null}]}",
   CheckpointSaved: "{\"type\":\"record\",\"name\":\"CheckpointSaved\",\"namespace\":\"trainyard.v1\",\"doc\":\"A checkpoint is complete in the object store: its manifest is written.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Step it was taken at.\"},{\"name\":\"manifestKey\",\"type\":\"string\",\"doc\":\"Key of its manifest.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the manifest.\"}]}",
   DeadLetter: "{\"type\":\"record\",\"name\":\"DeadLetter\",\"namespace\":\"trainyard.v1\",\"doc\":\"A message that could not be processed, with its raw bytes.\",\"fields\":[{\"name\":\"topic\",\"type\":\"string\",\"doc\":\"Where it came from.\"},{\"name\":\"partition\",\"type\":\"int\",\"doc\":\"Its partition.\"},{\"name\":\"offset\",\"type\":\"long\",\"doc\":\"Its offset.\"},{\"name\":\"key\",\"type\":[\"null\",\"string\"],\"doc\":\"Its key.\",\"default\":null},{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Its headers.\"},{\"name\":\"value\",\"type\":\"bytes\",\"doc\":\"Its raw bytes.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"A code of the error catalogue.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"What was wrong.\"},{\"name\":\"consumer\",\"type\":\"string\",\"doc\":\"Who could not read it.\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",

@@ -1,6 +1,7 @@
 import type { FineTuneInput } from '#lib/contracts/jobs.ts';
 import { decideGate } from '../gate.ts';
-import { outputOf, type WorkflowContext, workflow } from './vocabulary.ts';
+import { outputOf, workflow } from './vocabulary.ts';
+import type { WorkflowContext } from './workflow-types.ts';
 
 type Context = WorkflowContext<FineTuneInput>;
 
