@@ -10,9 +10,9 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import { MANIFEST_NAME, readManifest, uploadFolder } from '#lib/object-store/manifest.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import type { StoredFolder } from '#lib/worker/workspace.ts';
+import { fetchDataset } from '#lib/worker/dataset-file.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { runPreprocessInThread } from '../data/run-preprocess-in-thread.ts';
-import { fetchDataset } from './dataset-file.ts';
 
 type Context = ActivityContext<ActivityInput<'preprocess_data'>>;
 
