@@ -6,7 +6,7 @@ import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts
 import type { ResolvedSubject } from '#lib/contracts/eval-only-job.ts';
 import type { ModelReport, ReportSubject } from '#lib/contracts/model-report.ts';
 import { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';
-import { EvaluationReport, type EvaluateSpec } from '#lib/contracts/trainer-protocol.ts';
+import type { EvaluateSpec, EvaluationReport } from '#lib/contracts/trainer-protocol.ts';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
