@@ -282,6 +282,16 @@ export const ERROR_CATALOGUE = {
     'Training needs more memory than the limit or the machine has.',
     'Lower batch size, sequence length or model size, or raise the memory limit.',
   ),
+  EvaluationSubjectInvalid: entry(
+    'non_retryable',
+    'What is to be evaluated is not a folder of a whole model: it lacks weights, configuration or tokenizer.',
+    'Name a registered version, or the manifest of a whole model; an adapter is evaluated together with the model it lies on.',
+  ),
+  TokenizersDiffer: entry(
+    'non_retryable',
+    'Models that are to be compared have different tokenizers, so they cannot be scored on the same items.',
+    'Compare models of one tokenizer; evaluate the others for themselves and compare their bits per byte.',
+  ),
   LoraRankTooLarge: entry(
     'non_retryable',
     'The LoRA rank is larger than the narrower side of a target layer.',

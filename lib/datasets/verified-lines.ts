@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
-import { binaryKind, SIGNATURE_BYTES } from '../domain/text-encoding.ts';
+import { binaryKind, SIGNATURE_BYTES } from './documents/text-encoding.ts';
 
 /** One read; a batch of lines is what ends within it. Blocks the event loop for 10-20 ms with everything done to its lines. */
 const CHUNK_BYTES = 1_024 * 1_024;
