@@ -20,7 +20,10 @@ export const gpuActivities = (platform: GpuPlatform): Record<string, Activity> =
   run_safety_evaluation: evaluation('run_safety_evaluation', platform),
   run_quality_evaluation: evaluation('run_quality_evaluation', platform),
   compare_with_champion: evaluation('compare_with_champion', platform),
-  evaluate_best: evaluation('evaluate_best', platform),
+  evaluate_best: {
+    ...ACTIVITIES.evaluate_best,
+    run: (context) => runEvaluation(platform, context as ActivityContext<ActivityInput<'run_evaluation'>>),
+  },
 });
 
 /** The same work under the name that a workflow has for it. */

@@ -149,10 +149,10 @@ function hear(input: HpoInput, state: SweepState, signal: WorkflowSignal): Step 
   if (trial === undefined) return { state, actions: [] };
   switch (signal.signal) {
     case 'child.reported':
-      return signal.data.points.reduce<Step>(
-        (step, point) => reported(input, step, trial.number, point),
-        { state, actions: [] },
-      );
+      return signal.data.points.reduce<Step>((step, point) => reported(input, step, trial.number, point), {
+        state,
+        actions: [],
+      });
     case 'child.paused': {
       const { step, gpuSeconds } = signal.data;
       return only(withTrial(state, { ...trial, atRest: true, steps: Math.max(trial.steps, step), gpuSeconds }));

@@ -116,7 +116,12 @@ const gate = (context: Context) =>
 function candidate(context: Context) {
   const { name, version } = outputOf(context, 'register_model');
   const { artifacts } = best(context).stored;
-  return { name, version, artifacts: artifacts.digest, reports: { evaluation: outputOf(context, 'evaluate_best').report.digest } };
+  return {
+    name,
+    version,
+    artifacts: artifacts.digest,
+    reports: { evaluation: outputOf(context, 'evaluate_best').report.digest },
+  };
 }
 
 /** The sweep's answer: what each trial did, what stopped it and by which evidence, what pruning saved, what mattered. */

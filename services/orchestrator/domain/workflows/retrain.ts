@@ -148,9 +148,7 @@ function result(context: Context) {
     ...attempted(context),
     champion: context.input.champion?.version ?? null,
     comparison:
-      compared === null
-        ? null
-        : { metrics: compared.metrics, report: compared.report, decision: improvement(context) },
+      compared === null ? null : { metrics: compared.metrics, report: compared.report, decision: improvement(context) },
     model: challenger(context).model,
   };
 }

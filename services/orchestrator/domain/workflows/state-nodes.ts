@@ -146,10 +146,11 @@ function coordinatesNode<Input>(name: string, { coordinator, onDone }: Coordinat
   type Step = Coordination<unknown>;
   const carryOut = (take: (args: Args<Input>) => Step) =>
     enqueueActions(({ context, event, enqueue }) => {
-      const known = context as unknown as WorkflowContext<Input>;
-      const { state, actions, end } = take({ context: known, event: event as unknown as WorkflowEvent });
+      const told = event as unknown as WorkflowEvent;
+      const known = withChildEnd(context as unknown as WorkflowContext<Input>, told);
+      const { state, actions, end } = take({ context: known, event: told });
       const coordination = { ...known.coordination, [name]: { state, ...(end === undefined ? {} : { end }) } };
-      enqueue.assign({ coordination, ...(end == null ? {} : { failure: end }) } as never);
+      enqueue.assign({ ...known, coordination, ...(end == null ? {} : { failure: end }) } as never);
       for (const action of actions) enqueue(action as never);
     });
   const handle = [
