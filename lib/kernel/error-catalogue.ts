@@ -72,12 +72,6 @@ export const ERROR_CATALOGUE = {
     'Raise the budget, wait for a running job, or ask for fewer steps.',
     402,
   ),
-  JobTypeUnavailable: entry(
-    'non_retryable',
-    'The job type is known but not available yet.',
-    'Use a job type that is available.',
-    501,
-  ),
   RateLimited: entry('retryable', 'Too many requests with this key.', 'Wait as long as `Retry-After` says.', 429),
   RequestTimeout: entry('retryable', 'The request took longer than the limit.', 'Try again.', 408),
   ServiceUnavailable: entry(

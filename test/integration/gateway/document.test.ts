@@ -241,7 +241,7 @@ describe('what the gateway answers', () => {
     const { text } = await gateway.call('/metrics', { key: null });
     expect(text).toMatch(/^trainyard_http_request_seconds_count\{.*method="POST",route="\/v1\/jobs",status="201"/m);
     expect(text).toMatch(/^trainyard_job_submits_total\{.*type="fine_tune",outcome="created"/m);
-    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="JobTypeUnavailable"/m);
+    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="ValidationFailed"/m);
   });
 
   it('has no detail of the server and the usual protections', async () => {
