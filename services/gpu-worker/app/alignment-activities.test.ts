@@ -199,7 +199,7 @@ describe('an alignment training that is interrupted ends as if nothing had happe
           abort.abort('Revoked');
         },
       });
-      await expect(killed).rejects.toThrow();
+      await expect(killed).rejects.toMatchObject({ name: 'ActivityError' });
       expect(saved).toBeGreaterThan(0);
       expect(saved).toBeLessThan(whole.steps);
       // 2. The worker stops: the program saves a checkpoint of its own, and the attempt yields.

@@ -44,8 +44,13 @@ const FOLDERS = {
   limits: { maxMemoryMib: 0, threads: 1 },
 };
 
-const settings = (change: Partial<Parameters<typeof alignmentSettings>[0]>) =>
-  alignmentSettings({ algorithm: 'dpo', technique: 'full', dpo: DPO, ppo: undefined, base: BASE, seed: 1, ...change });
+type Input = Parameters<typeof alignmentSettings>[0];
+
+/** An accepted dpo with these changes; undefined takes a member away. */
+function settings(change: { readonly [K in keyof Input]?: Input[K] | undefined }) {
+  const all = { algorithm: 'dpo', technique: 'full', dpo: DPO, base: BASE, seed: 1, ...change };
+  return alignmentSettings(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Input);
+}
 
 describe('an alignment is refused', () => {
   test.each([
