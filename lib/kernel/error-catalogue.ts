@@ -214,6 +214,11 @@ export const ERROR_CATALOGUE = {
     'The split by hash left the train or the validation split without a document.',
     'Add documents, change `validationFraction`, or choose another `seed`.',
   ),
+  PreferenceDataInvalid: entry(
+    'non_retryable',
+    'Rows of the preferences are malformed, empty, equal, duplicates, swapped, or conversations in a wrong order.',
+    'Correct the rows that the message numbers by kind; the first of each are explained in the `logTail` of the job.',
+  ),
   TokenizerInvalid: entry(
     'non_retryable',
     'The `tokenizer.json` of the base model is not a complete byte-level BPE.',
