@@ -21,7 +21,7 @@ const ORDINARY: Readonly<Record<string, (i: number) => string>> = {
   'long common prefixes': (i) => `${'tenant/eu-west/'.repeat(5)}${i}`,
 };
 
-it.each(Object.keys(ORDINARY))('%s: the canary gets its weight within 0.5 %% of 100,000 keys', (kind) => {
+it.each(Object.keys(ORDINARY))('%s: the canary gets its weight within half a percent of 100,000 keys', (kind) => {
   const keys = Array.from({ length: KEYS }, (_, i) => (ORDINARY[kind] as (i: number) => string)(i));
   for (const weightPercent of [1, 10, 50, 90])
     for (const jobId of ['job-1', 'another job'])
@@ -38,8 +38,8 @@ it('a key stays where it is, and a canary that grows keeps the keys it has', () 
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
         const small = routeRequest('demo', 'tales', traffic({ weightPercent: low }), key);
         expect(routeRequest('demo', 'tales', traffic({ weightPercent: low }), key)).toEqual(small);
-        if (small?.arm === 'canary')
-          expect(routeRequest('demo', 'tales', traffic({ weightPercent: high }), key)).toEqual(small);
+        const large = routeRequest('demo', 'tales', traffic({ weightPercent: high }), key);
+        expect(small?.arm === 'canary' && large?.arm !== 'canary').toBe(false);
       },
     ),
   );
