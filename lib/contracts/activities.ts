@@ -1,6 +1,10 @@
 import { type Static, Type } from 'typebox';
+import { ALIGNMENT_ACTIVITIES } from './alignment-activities.ts';
+import { EVALUATION_ACTIVITIES } from './evaluation-activities.ts';
 import { DatasetFormat, FineTuneSpec, Name, ResolvedDataset, ResolvedModel } from './jobs.ts';
 import { PreprocessConfig } from './preprocess-config.ts';
+import { RETRAIN_ACTIVITIES } from './retrain-activities.ts';
+import { SEARCH_ACTIVITIES } from './search-activities.ts';
 import { EvaluationMetric, EvaluationSuite, ModelConfig, Technique } from './trainer-protocol.ts';
 
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' });
@@ -127,8 +131,7 @@ const RegisterModel = {
   }),
 };
 
-/** Input and output schema of every activity; the worker checks the one before it runs and the other before it answers. */
-export const ACTIVITIES = {
+export const FINE_TUNE_ACTIVITIES = {
   validate_dataset: ValidateDataset,
   preprocess_data: PreprocessData,
   prepare_workspace: PrepareWorkspace,
@@ -136,6 +139,16 @@ export const ACTIVITIES = {
   upload_artifacts: UploadArtifacts,
   run_evaluation: RunEvaluation,
   register_model: RegisterModel,
+} as const;
+export type FineTuneActivity = keyof typeof FINE_TUNE_ACTIVITIES;
+
+/** Input and output schema of every activity; the worker checks the one before it runs and the other before it answers. */
+export const ACTIVITIES = {
+  ...FINE_TUNE_ACTIVITIES,
+  ...EVALUATION_ACTIVITIES,
+  ...SEARCH_ACTIVITIES,
+  ...ALIGNMENT_ACTIVITIES,
+  ...RETRAIN_ACTIVITIES,
 } as const;
 
 export type ActivityName = keyof typeof ACTIVITIES;

@@ -179,6 +179,11 @@ export const ERROR_CATALOGUE = {
     'The dataset, one of its lines, or its number of documents is larger than the limit.',
     'Split the dataset, or break the long line into documents.',
   ),
+  DatasetFormatUnfit: entry(
+    'non_retryable',
+    'The dataset has a format that this kind of job cannot use.',
+    'Use a dataset of the format that the job type asks for.',
+  ),
   DatasetEmpty: entry('non_retryable', 'The dataset holds no document, or only white space.', 'Upload data with text.'),
   DatasetTooSmall: entry(
     'non_retryable',

@@ -139,6 +139,8 @@ const startMessage = (codec: Codec, job: JobRow) =>
       priority: job.priority,
       submittedAtMs: job.submittedAt.getTime(),
       inputJson: '{}',
+      parentJson: null,
+      submittedBy: null,
     },
     envelope: { id: `start:${job.workflowId}`, source: '/simulation', timeMs: job.submittedAt.getTime() },
   });

@@ -261,6 +261,8 @@ function startMessages(
         priority,
         submittedAtMs: timeMs,
         inputJson: JSON.stringify(input),
+        parentJson: null,
+        submittedBy: null,
       },
       envelope: { id: `start:${workflowId}`, source: SOURCE, timeMs },
     }),

@@ -3,13 +3,13 @@ import { Value } from 'typebox/value';
 import {
   type FineTuneSpec,
   IdempotencyKey,
-  JOB_SPECS,
   JOB_TYPES,
   type JobType,
   Name,
   PRIORITIES,
   type Priority,
 } from '#lib/contracts/jobs.ts';
+import { JOB_SPECS } from '#lib/contracts/job-specs.ts';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { LoraConfig } from '#lib/contracts/trainer-protocol.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
@@ -81,7 +81,8 @@ export function parseSubmission(body: unknown, headerKey: string | undefined, dr
   const filled = Value.Default(Envelope, Value.Clone(body)) as Record<string, unknown>;
   const fields = explain(Envelope, filled);
   const type = typeof filled?.['type'] === 'string' ? (filled['type'] as JobType) : null;
-  const schema = type !== null && Object.hasOwn(JOB_SPECS, type) ? JOB_SPECS[type] : undefined;
+  const schema =
+    type === 'fine_tune' ? JOB_SPECS.fine_tune : JOB_TYPES.some((known) => known === type) ? null : undefined;
   if (schema === null && fields.length === 0)
     return { ok: false, code: 'JobTypeUnavailable', reason: `job type ${type} is not available yet`, fields: [] };
   const spec = schema == null ? undefined : fillSpec(schema, filled['spec']);
