@@ -66,6 +66,18 @@ export const ERROR_CATALOGUE = {
     'Read its current state and decide again.',
     409,
   ),
+  NothingToRollBackTo: entry(
+    'non_retryable',
+    'No version of the model was in prod before the present one.',
+    'Promote a version of your choice, or read the ledger at /v1/models/{name}/promotions.',
+    409,
+  ),
+  SafetyGateFailed: entry(
+    'gate',
+    'The version did not pass its safety gate: nobody can bring it into a stage that serves.',
+    'Train another version; the gate knows no exception.',
+    409,
+  ),
   BudgetExhausted: entry(
     'non_retryable',
     "The job's estimate does not fit the project's GPU-hour budget.",

@@ -27,7 +27,8 @@ export async function syncPromotions(
   const refused: Promotion[] = [];
   const waiting = new Map<string, string>();
   let pushed = 0;
-  for (let turn = 0; turn < MAX_ROWS && signal?.aborted !== true; turn++) {
+  for (let turn = 0; turn < MAX_ROWS; turn++) {
+    if (signal?.aborted === true) break;
     let current: Promotion | null = null;
     const failure: { error: unknown } = { error: null };
     const push = async (promotion: Promotion): Promise<void> => {

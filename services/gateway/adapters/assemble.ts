@@ -2,6 +2,8 @@ import type { Codec } from '#lib/contracts/codec.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import type { Database } from '#lib/postgres/database.ts';
+import { PostgresPromotionLedger } from '#lib/promotion/postgres-ledger.ts';
+import { PostgresTraffic } from '#lib/serving/postgres-traffic.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
@@ -44,6 +46,8 @@ export function assembleGateway(parts: {
       now,
     },
     database,
+    promotions: new PostgresPromotionLedger(database),
+    traffic: new PostgresTraffic(database),
     keys,
     authenticator: new Authenticator(keys, now),
     readiness,

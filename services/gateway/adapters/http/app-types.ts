@@ -8,6 +8,8 @@ import type {
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Database } from '#lib/postgres/database.ts';
+import type { PromotionLedger } from '#lib/promotion/port.ts';
+import type { TrafficStore } from '#lib/serving/port.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
@@ -46,6 +48,8 @@ export interface HttpServices {
   readonly gateway: Gateway;
   /** For reads that no use case stands between. */
   readonly database: Database;
+  readonly promotions: PromotionLedger;
+  readonly traffic: TrafficStore;
   readonly keys: PostgresKeyStore;
   readonly authenticator: Authenticator;
   readonly readiness: Readiness;

@@ -2,6 +2,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { DatasetFormat, FineTuneSpec, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { ROLES } from '../../domain/access.ts';
+import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';
 
 /** Response and request schemas that the API document shows by name. */
@@ -268,6 +269,9 @@ export const COMPONENTS = {
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
   ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
+  ModelTraffic,
+  Promotion,
+  PromotionPage: page(Promotion),
   DatasetVersion,
   DatasetVersionPage: page(DatasetVersion),
   Project,

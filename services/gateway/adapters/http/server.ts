@@ -14,6 +14,7 @@ import { jobDetailRoutes } from './routes/job-details.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { laneRoutes, openRoutes } from './routes/platform.ts';
+import { promotionRoutes } from './routes/promotions.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { validatorCompiler } from './validation.ts';
 
@@ -52,6 +53,7 @@ export async function buildServer(services: HttpServices): Promise<App> {
     jobDetailRoutes(v1, services);
     datasetRoutes(v1, services);
     modelRoutes(v1, services);
+    promotionRoutes(v1, services);
     projectRoutes(v1, services);
     laneRoutes(v1, services);
   });
