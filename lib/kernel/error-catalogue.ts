@@ -78,6 +78,18 @@ export const ERROR_CATALOGUE = {
     'Train another version; the gate knows no exception.',
     409,
   ),
+  InferenceUnavailable: entry(
+    'retryable',
+    'No inference server answers, or it has more requests than it takes.',
+    'Try again; look at the GPU worker and at INFERENCE_URL.',
+    503,
+  ),
+  InferenceFailed: entry(
+    'non_retryable',
+    'The model version cannot be loaded or run.',
+    'Read the detail; roll the model back to a version that answers.',
+    502,
+  ),
   BudgetExhausted: entry(
     'non_retryable',
     "The job's estimate does not fit the project's GPU-hour budget.",

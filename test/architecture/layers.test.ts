@@ -17,7 +17,7 @@ const ROOMS: readonly RegExp[] = [
   /^services\/(gateway|orchestrator|cpu-worker|gpu-worker|drift-monitor)\/(domain|app|adapters)\//,
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
-  /^services\/gpu-worker\/trainer\//,
+  /^services\/gpu-worker\/(trainer|serving)\//,
   // Another program of the orchestrator, with its own composition root.
   /^services\/orchestrator\/upgrade-check\/(main|report)\.ts$/,
   /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|promotion|serving|messaging|service|text|datasets|worker)\//,

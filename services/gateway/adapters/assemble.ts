@@ -9,6 +9,7 @@ import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
 import { Authenticator } from '../app/api-keys.ts';
 import type { SlotSpeed } from '../domain/estimate.ts';
+import { assembleCompletions, type InferenceAddress } from './assemble-completions.ts';
 import type { HttpLimits, HttpServices } from './http/app-types.ts';
 import { EventTail } from './http/event-tail.ts';
 import { httpMetrics } from './http/http-metrics.ts';
@@ -30,10 +31,14 @@ export function assembleGateway(parts: {
   readonly readiness: Readiness;
   readonly metrics: Registry;
   readonly logger: Logger;
+  /** Absent: no completions. */
+  readonly inference?: InferenceAddress;
 }): HttpServices {
   const { database, bus, codec, registry, objects, codeCommit, slotSpeed, limits, readiness, metrics, logger } = parts;
   const now = (): number => Date.now();
   const keys = new PostgresKeyStore(database);
+  const traffic = new PostgresTraffic(database);
+  const { inference = {} } = parts;
   return {
     gateway: {
       jobs: new PostgresJobStore(database, bus),
@@ -47,7 +52,8 @@ export function assembleGateway(parts: {
     },
     database,
     promotions: new PostgresPromotionLedger(database),
-    traffic: new PostgresTraffic(database),
+    traffic,
+    completions: assembleCompletions({ database, bus, codec, registry, traffic, inference, metrics, now }),
     keys,
     authenticator: new Authenticator(keys, now),
     readiness,

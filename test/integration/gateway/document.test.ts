@@ -117,6 +117,8 @@ const EVERY_ROUTE = [
   'get /v1/datasets',
   'get /v1/models',
   'get /v1/models/{name}/versions',
+  'post /v1/models/{name}/completions',
+  'post /v1/completions',
   'get /v1/models/{name}/promotions',
   'get /v1/models/{name}/traffic',
   'post /v1/models/{name}/rollback',

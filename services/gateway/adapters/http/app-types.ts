@@ -16,6 +16,7 @@ import type { Readiness } from '#lib/service/readiness.ts';
 import type { Authenticator } from '../../app/api-keys.ts';
 import type { Gateway } from '../../app/ports.ts';
 import type { PostgresKeyStore } from '../postgres/key-store.ts';
+import type { Completions } from '../assemble-completions.ts';
 import type { EventTail } from './event-tail.ts';
 import type { HttpMetrics } from './http-metrics.ts';
 
@@ -50,6 +51,7 @@ export interface HttpServices {
   readonly database: Database;
   readonly promotions: PromotionLedger;
   readonly traffic: TrafficStore;
+  readonly completions: Completions;
   readonly keys: PostgresKeyStore;
   readonly authenticator: Authenticator;
   readonly readiness: Readiness;

@@ -2,6 +2,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { DatasetFormat, FineTuneSpec, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { ROLES } from '../../domain/access.ts';
+import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
 import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';
 
@@ -269,6 +270,8 @@ export const COMPONENTS = {
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
   ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
+  Completion: CompletionResult,
+  OpenAiCompletion,
   ModelTraffic,
   Promotion,
   PromotionPage: page(Promotion),
@@ -303,6 +306,7 @@ const PROBLEMS = {
   422: 'a field is wrong; `errors` names it',
   429: 'too many requests',
   501: 'the job type is not available yet',
+  502: 'the model version cannot be run',
   503: 'a component cannot be reached',
 } as const;
 

@@ -9,6 +9,7 @@ import type { App, HttpServices } from './app-types.ts';
 import { PROBLEM_TYPE, sendProblem } from './errors.ts';
 import { observeRequests } from './http-metrics.ts';
 import { acceptOnlyJson } from './json-body.ts';
+import { completionRoutes } from './routes/completions.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { jobDetailRoutes } from './routes/job-details.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -54,6 +55,7 @@ export async function buildServer(services: HttpServices): Promise<App> {
     datasetRoutes(v1, services);
     modelRoutes(v1, services);
     promotionRoutes(v1, services);
+    completionRoutes(v1, services);
     projectRoutes(v1, services);
     laneRoutes(v1, services);
   });
