@@ -66,6 +66,30 @@ export const ERROR_CATALOGUE = {
     'Read its current state and decide again.',
     409,
   ),
+  NothingToRollBackTo: entry(
+    'non_retryable',
+    'No version of the model was in prod before the present one.',
+    'Promote a version of your choice, or read the ledger at /v1/models/{name}/promotions.',
+    409,
+  ),
+  SafetyGateFailed: entry(
+    'gate',
+    'The version did not pass its safety gate: nobody can bring it into a stage that serves.',
+    'Train another version; the gate knows no exception.',
+    409,
+  ),
+  InferenceUnavailable: entry(
+    'retryable',
+    'No inference server answers, or it has more requests than it takes.',
+    'Try again; look at the GPU worker and at INFERENCE_URL.',
+    503,
+  ),
+  InferenceFailed: entry(
+    'non_retryable',
+    'The model version cannot be loaded or run.',
+    'Read the detail; roll the model back to a version that answers.',
+    502,
+  ),
   BudgetExhausted: entry(
     'non_retryable',
     "The job's estimate does not fit the project's GPU-hour budget.",

@@ -2,6 +2,8 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { DatasetFormat, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { ROLES } from '../../domain/access.ts';
+import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
+import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { SUBMISSIONS } from './submit-schemas.ts';
 
 /** Response and request schemas that the API document shows by name. */
@@ -246,6 +248,11 @@ export const COMPONENTS = {
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
   ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
+  Completion: CompletionResult,
+  OpenAiCompletion,
+  ModelTraffic,
+  Promotion,
+  PromotionPage: page(Promotion),
   DatasetVersion,
   DatasetVersionPage: page(DatasetVersion),
   Project,
@@ -276,6 +283,7 @@ const PROBLEMS = {
   415: 'the content type is not supported',
   422: 'a field is wrong; `errors` names it',
   429: 'too many requests',
+  502: 'the model version cannot be run',
   503: 'a component cannot be reached',
 } as const;
 
