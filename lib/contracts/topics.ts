@@ -109,6 +109,15 @@ export const TOPICS = {
     messages: ['ObservationRecorded'],
     doc: 'Model servers to the drift monitor.',
   },
+  'retrain.signals': {
+    partitions: 8,
+    retentionMs: 7 * DAY_MS,
+    key: 'model name',
+    public: 'receive',
+    compatibility: 'FULL_TRANSITIVE',
+    messages: ['RetrainSignalled'],
+    doc: 'Drift monitor, or another system, to the gateway: train a model again.',
+  },
   'trainyard.dlq': {
     partitions: 1,
     retentionMs: 30 * DAY_MS,
