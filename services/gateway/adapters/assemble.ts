@@ -10,6 +10,7 @@ import type { SlotSpeed } from '../domain/estimate.ts';
 import type { HttpLimits, HttpServices } from './http/app-types.ts';
 import { EventTail } from './http/event-tail.ts';
 import { httpMetrics } from './http/http-metrics.ts';
+import { PostgresApprovalStore } from './postgres/approval-store.ts';
 import { PostgresDatasetStore } from './postgres/dataset-store.ts';
 import { tailEvents } from './postgres/event-queries.ts';
 import { PostgresJobStore, type TransactionalPublisher } from './postgres/job-store.ts';
@@ -45,6 +46,7 @@ export function assembleGateway(parts: {
     },
     database,
     keys,
+    approvals: new PostgresApprovalStore(database),
     authenticator: new Authenticator(keys, now),
     readiness,
     metrics,

@@ -13,6 +13,7 @@ import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
 import type { Authenticator } from '../../app/api-keys.ts';
 import type { Gateway } from '../../app/ports.ts';
+import type { PostgresApprovalStore } from '../postgres/approval-store.ts';
 import type { PostgresKeyStore } from '../postgres/key-store.ts';
 import type { EventTail } from './event-tail.ts';
 import type { HttpMetrics } from './http-metrics.ts';
@@ -47,6 +48,7 @@ export interface HttpServices {
   /** For reads that no use case stands between. */
   readonly database: Database;
   readonly keys: PostgresKeyStore;
+  readonly approvals: PostgresApprovalStore;
   readonly authenticator: Authenticator;
   readonly readiness: Readiness;
   readonly metrics: Registry;
