@@ -96,6 +96,36 @@ export const ERROR_CATALOGUE = {
     'Raise the budget, wait for a running job, or ask for fewer steps.',
     402,
   ),
+  ApprovalBySubmitter: entry(
+    'non_retryable',
+    'Whoever submitted a job does not decide about it.',
+    'Ask another approver.',
+    403,
+  ),
+  ApprovalAlreadyVoted: entry(
+    'non_retryable',
+    'The key has voted before, and differently.',
+    'Nothing: a vote that was cast stays.',
+    409,
+  ),
+  ApprovalClosed: entry(
+    'non_retryable',
+    'The ticket is decided, expired or cancelled.',
+    'Read the ticket; a new job makes a new one.',
+    409,
+  ),
+  ApprovalDigestMismatch: entry(
+    'non_retryable',
+    "The digest of the vote is not the ticket's: the vote is about something else.",
+    'Read the ticket again, and vote with its digest.',
+    409,
+  ),
+  ApprovalVoided: entry(
+    'non_retryable',
+    'The version, or a report about it, has changed since the ticket was opened.',
+    'Look at the new report; release the version with a new job.',
+    409,
+  ),
   RateLimited: entry('retryable', 'Too many requests with this key.', 'Wait as long as `Retry-After` says.', 429),
   RequestTimeout: entry('retryable', 'The request took longer than the limit.', 'Try again.', 408),
   ServiceUnavailable: entry(
