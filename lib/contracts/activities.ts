@@ -121,6 +121,8 @@ const RegisterModel = {
     configDigest: Digest,
     codeCommit: Type.String(),
     report: Type.Object({ key: Type.String(), digest: Digest }),
+    /** Of `assemble_training_data`: what a later retrain takes for known. */
+    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Digest })),
     vocabularySize: Type.Integer(),
   }),
   output: Type.Object({

@@ -7,6 +7,7 @@ import type { ActivityContext } from '#lib/worker/activity.ts';
 import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { StoredFolder } from '#lib/worker/workspace.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+import { trainingDataTags } from '../domain/training-data-tags.ts';
 
 type Input = ActivityInput<'register_model'>;
 
@@ -53,7 +54,7 @@ function baseDigest(base: Input['base']): string {
 /** What the gateway needs to check jobs that start from this version. */
 async function tags(platform: WorkerPlatform, input: Input): Promise<Record<string, string>> {
   const { technique, base, artifacts, vocabularySize } = input;
-  const common = { technique, 'trainyard.job': input.jobId };
+  const common = { technique, 'trainyard.job': input.jobId, ...trainingDataTags(input) };
   const isAdapter = technique !== 'full';
   const weights = isAdapter && base.kind === 'model' ? base.model.weights : artifacts;
   const architecture = JSON.stringify(await architectureOf(platform, weights, vocabularySize));
