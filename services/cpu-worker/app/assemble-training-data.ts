@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import { prepareDocument } from '#lib/datasets/documents/prepared-document.ts';
@@ -11,7 +12,7 @@ import { fetchDataset } from '#lib/worker/dataset-file.ts';
 import { SCRATCH_PREFIX } from '#lib/worker/derived-folder.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { HashedFile, type WrittenText } from '../data/hashed-file.ts';
-import { manifestLines, rowHash, RowMemory, type RowSet } from '../data/row-hashes.ts';
+import { manifestParts, rowHash, RowMemory, type RowSet } from '../data/row-hashes.ts';
 import { addKnownRows, type ReadRows } from './known-rows.ts';
 
 type Context = ActivityContext<ActivityInput<'assemble_training_data'>>;
@@ -43,9 +44,8 @@ export async function assembleTrainingData(platform: WorkerPlatform, context: Co
     const { data, counts } = await select(readRows, dataset, join(scratch, 'data'), { excluded, known, taken });
     if (counts.rows < minimumRows) throw tooFewRows(counts, minimumRows);
     // 3. Both files under the digest of the data.
-    const rows = new HashedFile(join(scratch, 'rows'));
-    for (const line of manifestLines(taken, known)) rows.add(line);
-    return { ...(await store(platform, context, data, rows.close())), ...counts };
+    const rows = await writeManifest(join(scratch, 'rows'), taken, known);
+    return { ...(await store(platform, context, data, rows)), ...counts };
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -92,6 +92,15 @@ async function select(
     throw error;
   }
   return { data: file.close(), counts };
+}
+
+async function writeManifest(path: string, ...sets: readonly RowSet[]): Promise<WrittenText> {
+  const file = new HashedFile(path);
+  for (const part of manifestParts(...sets)) {
+    file.add(part);
+    await setImmediate();
+  }
+  return file.close();
 }
 
 const tooFewRows = (counts: Counts, minimumRows: number): TrainyardError =>

@@ -12,7 +12,7 @@ import type { ActivityContext } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { cpuActivities } from './activities.ts';
 
-export const PROJECT = 'demo';
+const PROJECT = 'demo';
 
 /** The activities of this lane on a store in a folder of its own, each run through its schemas as a worker does. */
 export interface CpuLane {

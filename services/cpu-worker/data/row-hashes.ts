@@ -47,8 +47,16 @@ const HEX = /^[0-9a-f]{64}$/;
 export const rowOfLine = (line: string): RowHash | null =>
   HEX.test(line) ? Buffer.from(line, 'hex').toString('latin1') : null;
 
-/** The lines of a row manifest: sorted, each row once. */
-export function* manifestLines(...sets: readonly RowSet[]): Generator<string> {
-  const all = new Set(sets.flatMap(({ rows }) => [...rows]));
-  for (const row of [...all].sort()) yield `${Buffer.from(row, 'latin1').toString('hex')}\n`;
+/** Parts in which a manifest is sorted, one per first byte: of four million rows each takes some 10 ms. */
+const PARTS = 256;
+
+/** The lines of a row manifest, sorted, each row of the sets once; in 256 parts, between which the caller lets other work go on. */
+export function* manifestParts(...sets: readonly RowSet[]): Generator<string> {
+  const parts = Array.from({ length: PARTS }, (): Set<RowHash> => new Set());
+  for (const { rows } of sets) for (const row of rows) parts[row.charCodeAt(0)]?.add(row);
+  for (const part of parts)
+    yield [...part]
+      .sort()
+      .map((row) => `${Buffer.from(row, 'latin1').toString('hex')}\n`)
+      .join('');
 }
