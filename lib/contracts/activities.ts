@@ -149,6 +149,8 @@ export const ACTIVITIES = {
   ...FINE_TUNE_ACTIVITIES,
   ...EVALUATION_ACTIVITIES,
   ...SEARCH_ACTIVITIES,
+  /** The best trial of `hpo`, on the validation split that all trials shared. */
+  evaluate_best: RunEvaluation,
   ...ALIGNMENT_ACTIVITIES,
   ...RETRAIN_ACTIVITIES,
 } as const;

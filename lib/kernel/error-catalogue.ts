@@ -66,17 +66,35 @@ export const ERROR_CATALOGUE = {
     'Read its current state and decide again.',
     409,
   ),
+  NothingToRollBackTo: entry(
+    'non_retryable',
+    'No version of the model was in prod before the present one.',
+    'Promote a version of your choice, or read the ledger at /v1/models/{name}/promotions.',
+    409,
+  ),
+  SafetyGateFailed: entry(
+    'gate',
+    'The version did not pass its safety gate: nobody can bring it into a stage that serves.',
+    'Train another version; the gate knows no exception.',
+    409,
+  ),
+  InferenceUnavailable: entry(
+    'retryable',
+    'No inference server answers, or it has more requests than it takes.',
+    'Try again; look at the GPU worker and at INFERENCE_URL.',
+    503,
+  ),
+  InferenceFailed: entry(
+    'non_retryable',
+    'The model version cannot be loaded or run.',
+    'Read the detail; roll the model back to a version that answers.',
+    502,
+  ),
   BudgetExhausted: entry(
     'non_retryable',
     "The job's estimate does not fit the project's GPU-hour budget.",
     'Raise the budget, wait for a running job, or ask for fewer steps.',
     402,
-  ),
-  JobTypeUnavailable: entry(
-    'non_retryable',
-    'The job type is known but not available yet.',
-    'Use a job type that is available.',
-    501,
   ),
   RateLimited: entry('retryable', 'Too many requests with this key.', 'Wait as long as `Retry-After` says.', 429),
   RequestTimeout: entry('retryable', 'The request took longer than the limit.', 'Try again.', 408),
@@ -229,6 +247,11 @@ export const ERROR_CATALOGUE = {
     'non_retryable',
     'An incremental retrain cannot find out what the version in production was trained on: it has neither a row manifest nor a dataset file in its tags.',
     'Use `data.mode` `full` once; the new version has a row manifest.',
+  ),
+  PreferenceDataInvalid: entry(
+    'non_retryable',
+    'Rows of the preferences are malformed, empty, equal, duplicates, swapped, or conversations in a wrong order.',
+    'Correct the rows that the message numbers by kind; the first of each are explained in the `logTail` of the job.',
   ),
   TokenizerInvalid: entry(
     'non_retryable',

@@ -32,6 +32,19 @@ export async function derivedFolder(
   const folder = join(scratch, 'result');
   try {
     await make(folder);
+    return await storeOnce(platform, folder, { prefix, createdBy, signal });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Stores a folder under a prefix that is a digest of everything it depends on. */
+export async function storeOnce(
+  platform: Pick<WorkerPlatform, 'store'>,
+  folder: string,
+  { prefix, createdBy, signal }: Omit<DerivedFolder, 'make'>,
+): Promise<StoredFolder> {
+  try {
     const { manifestKey, digest } = await uploadFolder(platform.store, folder, prefix, { createdBy, signal });
     return { manifestKey, digest };
   } catch (error) {
@@ -40,12 +53,11 @@ export async function derivedFolder(
     const theirs = await storedAt(platform, prefix);
     if (theirs === null) throw error;
     return theirs;
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
   }
 }
 
-async function storedAt(platform: Pick<WorkerPlatform, 'store'>, prefix: string): Promise<StoredFolder | null> {
+/** The folder stored under a prefix; null while its manifest, which comes last, is not there. */
+export async function storedAt(platform: Pick<WorkerPlatform, 'store'>, prefix: string): Promise<StoredFolder | null> {
   const found = await platform.store.head(`${prefix}/${MANIFEST_NAME}`);
   return found === null ? null : { manifestKey: found.key, digest: found.sha256 };
 }

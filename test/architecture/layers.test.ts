@@ -17,10 +17,10 @@ const ROOMS: readonly RegExp[] = [
   /^services\/(gateway|orchestrator|cpu-worker|gpu-worker|drift-monitor)\/(domain|app|adapters)\//,
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
-  /^services\/gpu-worker\/trainer\//,
+  /^services\/gpu-worker\/(trainer|serving)\//,
   // Another program of the orchestrator, with its own composition root.
   /^services\/orchestrator\/upgrade-check\/(main|report)\.ts$/,
-  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
+  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|promotion|serving|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo|dlq)\//,
   /^test\/(architecture|chaos|simulation|replay|integration|peers|e2e|support)\//,
@@ -41,6 +41,8 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   postgres: ['kernel'],
   bus: ['kernel', 'postgres'],
   'model-registry': ['kernel', 'postgres'],
+  promotion: ['kernel', 'postgres', 'model-registry'],
+  serving: ['kernel', 'postgres'],
   messaging: ['kernel', 'contracts', 'bus', 'postgres', 'service'],
   worker: ['kernel', 'contracts', 'bus', 'postgres', 'object-store', 'model-registry', 'messaging', 'service'],
 };

@@ -6,10 +6,13 @@ import { attachReport } from './attach-report.ts';
 import { generateTrialConfigs } from './generate-trial-configs.ts';
 import { prepareWorkspace } from './prepare-workspace.ts';
 import { preprocessData } from './preprocess-data.ts';
+import { preprocessPreferences } from './preprocess-preferences.ts';
+import { registerAlignedModel } from './register-aligned-model.ts';
 import { registerModel } from './register-model.ts';
 import { selectBestTrial } from './select-best-trial.ts';
 import { uploadArtifacts } from './upload-artifacts.ts';
 import { validateDataset } from './validate-dataset.ts';
+import { validatePreferenceData } from './validate-preference-data.ts';
 
 /** The activities of the CPU lane. Each is idempotent: any epoch may run again after any other. */
 export function cpuActivities(platform: WorkerPlatform): Record<string, Activity> {
@@ -23,6 +26,9 @@ export function cpuActivities(platform: WorkerPlatform): Record<string, Activity
     generate_trial_configs: activity('generate_trial_configs', generateTrialConfigs),
     select_best_trial: activity('select_best_trial', selectBestTrial),
     assemble_training_data: activity('assemble_training_data', assembleTrainingData),
+    validate_preference_data: activity('validate_preference_data', validatePreferenceData),
+    preprocess_preferences: activity('preprocess_preferences', preprocessPreferences),
+    register_aligned_model: activity('register_aligned_model', registerAlignedModel),
   };
 
   function activity<A extends ActivityName>(
