@@ -1,6 +1,10 @@
 import { type Static, Type } from 'typebox';
+import { ALIGNMENT_ACTIVITIES } from './alignment-activities.ts';
+import { EVALUATION_ACTIVITIES } from './evaluation-activities.ts';
 import { DatasetFormat, FineTuneSpec, Name, ResolvedDataset, ResolvedModel } from './jobs.ts';
 import { PreprocessConfig } from './preprocess-config.ts';
+import { RETRAIN_ACTIVITIES } from './retrain-activities.ts';
+import { SEARCH_ACTIVITIES } from './search-activities.ts';
 import { EvaluationMetric, EvaluationSuite, ModelConfig, Technique } from './trainer-protocol.ts';
 
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' });
@@ -118,6 +122,8 @@ const RegisterModel = {
     codeCommit: Type.String(),
     report: Type.Object({ key: Type.String(), digest: Digest }),
     vocabularySize: Type.Integer(),
+    /** Of data that a retrain assembled. */
+    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Type.String() })),
   }),
   output: Type.Object({
     name: Name,
@@ -127,8 +133,7 @@ const RegisterModel = {
   }),
 };
 
-/** Input and output schema of every activity; the worker checks the one before it runs and the other before it answers. */
-export const ACTIVITIES = {
+export const FINE_TUNE_ACTIVITIES = {
   validate_dataset: ValidateDataset,
   preprocess_data: PreprocessData,
   prepare_workspace: PrepareWorkspace,
@@ -136,6 +141,18 @@ export const ACTIVITIES = {
   upload_artifacts: UploadArtifacts,
   run_evaluation: RunEvaluation,
   register_model: RegisterModel,
+} as const;
+export type FineTuneActivity = keyof typeof FINE_TUNE_ACTIVITIES;
+
+/** Input and output schema of every activity; the worker checks the one before it runs and the other before it answers. */
+export const ACTIVITIES = {
+  ...FINE_TUNE_ACTIVITIES,
+  ...EVALUATION_ACTIVITIES,
+  ...SEARCH_ACTIVITIES,
+  /** The best trial of `hpo`, on the validation split that all trials shared. */
+  evaluate_best: RunEvaluation,
+  ...ALIGNMENT_ACTIVITIES,
+  ...RETRAIN_ACTIVITIES,
 } as const;
 
 export type ActivityName = keyof typeof ACTIVITIES;

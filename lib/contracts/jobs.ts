@@ -1,4 +1,4 @@
-import { type Static, type TSchema, Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { PreprocessConfig } from './preprocess-config.ts';
 import { BIAS_PAIRS } from './safety-suites.ts';
 import {
@@ -54,11 +54,12 @@ export const Name = Type.String({ pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])
 /** Chosen by the submitter; part of the workflow id. */
 export const IdempotencyKey = Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' });
 
-/** Formats of a dataset version: UTF-8 text, or JSON Lines with `text`, or with `prompt` and `completion`. */
+/** Formats of a dataset version: UTF-8 text, or JSON Lines with `text`, with `prompt` and `completion`, or with pairs of preference (TRL's shapes). */
 export const DatasetFormat = Type.Union([
   Type.Literal('text'),
   Type.Literal('jsonl_text'),
   Type.Literal('jsonl_prompt_completion'),
+  Type.Literal('jsonl_preferences'),
 ]);
 export type DatasetFormat = Static<typeof DatasetFormat>;
 
@@ -77,7 +78,7 @@ export const Threshold = Type.Object(
 );
 export type Threshold = Static<typeof Threshold>;
 
-const DatasetRef = Type.Object(
+export const DatasetRef = Type.Object(
   {
     name: Name,
     /** A version number, or `latest` at the time of submission. */
@@ -86,17 +87,15 @@ const DatasetRef = Type.Object(
   { additionalProperties: false },
 );
 
-/** A random start of this shape, or a registered model: `name@stage` or `name/version`. */
+/** A registered model version: `name@stage` or `name/version`. */
+export const ModelReference = Type.String({
+  pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:@(?:dev|staging|prod|archived|latest)|/[1-9][0-9]{0,8})$',
+});
+
+/** A random start of this shape, or a registered model. */
 const BaseRef = Type.Union([
   Type.Object({ config: ModelConfig }, { additionalProperties: false }),
-  Type.Object(
-    {
-      model: Type.String({
-        pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:@(?:dev|staging|prod|archived|latest)|/[1-9][0-9]{0,8})$',
-      }),
-    },
-    { additionalProperties: false },
-  ),
+  Type.Object({ model: ModelReference }, { additionalProperties: false }),
 ]);
 
 /** What a `fine_tune` job is asked to do. */
@@ -124,15 +123,6 @@ export const FineTuneSpec = Type.Object(
   { additionalProperties: false },
 );
 export type FineTuneSpec = Static<typeof FineTuneSpec>;
-
-/** The schema of a job's `spec` by type; null = the type is known but not available yet. */
-export const JOB_SPECS: Readonly<Record<JobType, TSchema | null>> = {
-  fine_tune: FineTuneSpec,
-  hpo: null,
-  retrain: null,
-  rlhf: null,
-  eval_only: null,
-};
 
 /** Metric names a suite can produce: a policy may only name these. */
 export function metricsOfSuite(suite: EvaluationSuite): string[] {
@@ -169,7 +159,7 @@ export const ResolvedDataset = Type.Object({
 });
 export type ResolvedDataset = Static<typeof ResolvedDataset>;
 
-const ManifestRef = Type.Object({ manifestKey: Type.String(), digest: Type.String() });
+export const ManifestRef = Type.Object({ manifestKey: Type.String(), digest: Type.String() });
 
 /** A registered base as the gateway resolved it: `full` weights, or an `adapter` that lies on `of`. */
 export const ResolvedModel = Type.Object({
@@ -195,5 +185,9 @@ export const FineTuneInput = Type.Object({
   configDigest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
   /** Commit of the code that took the job in, for the lineage. */
   codeCommit: Type.String({ minLength: 1 }),
+  /** The rows that the data was assembled from, for the next incremental retrain. */
+  rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Type.String() })),
+  /** A trial of a search ends with its artifacts stored: the search evaluates and registers the best one. */
+  purpose: Type.Optional(Type.Literal('trial')),
 });
 export type FineTuneInput = Static<typeof FineTuneInput>;

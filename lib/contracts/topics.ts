@@ -40,8 +40,8 @@ export const TOPICS = {
     retentionMs: 7 * DAY_MS,
     key: 'workflow id',
     compatibility: 'BACKWARD_TRANSITIVE',
-    messages: ['StartWorkflow', 'CancelJob'],
-    doc: 'Gateway and drift monitor to orchestrator.',
+    messages: ['StartWorkflow', 'CancelJob', 'SignalWorkflow'],
+    doc: 'Gateway, drift monitor and workflows (to their parents and children) to orchestrator.',
   },
   'activities.events': {
     partitions: WORKFLOW_PARTITIONS,
@@ -97,7 +97,7 @@ export const TOPICS = {
     key: 'project id',
     public: 'send',
     compatibility: 'FULL_TRANSITIVE',
-    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished'],
+    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished', 'ApprovalChanged', 'AlertRaised'],
     doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
   'production.observations': {

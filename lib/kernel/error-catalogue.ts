@@ -66,17 +66,35 @@ export const ERROR_CATALOGUE = {
     'Read its current state and decide again.',
     409,
   ),
+  NothingToRollBackTo: entry(
+    'non_retryable',
+    'No version of the model was in prod before the present one.',
+    'Promote a version of your choice, or read the ledger at /v1/models/{name}/promotions.',
+    409,
+  ),
+  SafetyGateFailed: entry(
+    'gate',
+    'The version did not pass its safety gate: nobody can bring it into a stage that serves.',
+    'Train another version; the gate knows no exception.',
+    409,
+  ),
+  InferenceUnavailable: entry(
+    'retryable',
+    'No inference server answers, or it has more requests than it takes.',
+    'Try again; look at the GPU worker and at INFERENCE_URL.',
+    503,
+  ),
+  InferenceFailed: entry(
+    'non_retryable',
+    'The model version cannot be loaded or run.',
+    'Read the detail; roll the model back to a version that answers.',
+    502,
+  ),
   BudgetExhausted: entry(
     'non_retryable',
     "The job's estimate does not fit the project's GPU-hour budget.",
     'Raise the budget, wait for a running job, or ask for fewer steps.',
     402,
-  ),
-  JobTypeUnavailable: entry(
-    'non_retryable',
-    'The job type is known but not available yet.',
-    'Use a job type that is available.',
-    501,
   ),
   RateLimited: entry('retryable', 'Too many requests with this key.', 'Wait as long as `Retry-After` says.', 429),
   RequestTimeout: entry('retryable', 'The request took longer than the limit.', 'Try again.', 408),
@@ -179,6 +197,11 @@ export const ERROR_CATALOGUE = {
     'The dataset, one of its lines, or its number of documents is larger than the limit.',
     'Split the dataset, or break the long line into documents.',
   ),
+  DatasetFormatUnfit: entry(
+    'non_retryable',
+    'The dataset has a format that this kind of job cannot use.',
+    'Use a dataset of the format that the job type asks for.',
+  ),
   DatasetEmpty: entry('non_retryable', 'The dataset holds no document, or only white space.', 'Upload data with text.'),
   DatasetTooSmall: entry(
     'non_retryable',
@@ -214,6 +237,11 @@ export const ERROR_CATALOGUE = {
     'non_retryable',
     'The split by hash left the train or the validation split without a document.',
     'Add documents, change `validationFraction`, or choose another `seed`.',
+  ),
+  PreferenceDataInvalid: entry(
+    'non_retryable',
+    'Rows of the preferences are malformed, empty, equal, duplicates, swapped, or conversations in a wrong order.',
+    'Correct the rows that the message numbers by kind; the first of each are explained in the `logTail` of the job.',
   ),
   TokenizerInvalid: entry(
     'non_retryable',
@@ -276,6 +304,16 @@ export const ERROR_CATALOGUE = {
     'non_retryable',
     'Training needs more memory than the limit or the machine has.',
     'Lower batch size, sequence length or model size, or raise the memory limit.',
+  ),
+  EvaluationSubjectInvalid: entry(
+    'non_retryable',
+    'What is to be evaluated is not a folder of a whole model: it lacks weights, configuration or tokenizer.',
+    'Name a registered version, or the manifest of a whole model; an adapter is evaluated together with the model it lies on.',
+  ),
+  TokenizersDiffer: entry(
+    'non_retryable',
+    'Models that are to be compared have different tokenizers, so they cannot be scored on the same items.',
+    'Compare models of one tokenizer; evaluate the others for themselves and compare their bits per byte.',
   ),
   LoraRankTooLarge: entry(
     'non_retryable',

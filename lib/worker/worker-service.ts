@@ -68,6 +68,11 @@ export interface WorkerPlatform {
   readonly clock?: WaitClock;
 }
 
+/** What was opened for a worker service; closed when the service stops. */
+export interface OpenedWorker extends WorkerPlatform {
+  readonly database: Database;
+}
+
 /** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. Returns what it opened. */
 export async function startWorkerService(
   service: ServiceContext<WorkerConfig>,
@@ -77,7 +82,7 @@ export async function startWorkerService(
     readonly devices?: () => Promise<unknown>;
     readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
   },
-): Promise<WorkerPlatform> {
+): Promise<OpenedWorker> {
   const { config, logger } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
   service.onStop('database', () => database.close());
@@ -126,7 +131,7 @@ export async function startWorkerService(
       this.set(worker.running);
     },
   });
-  return platform;
+  return { ...platform, database };
 }
 
 /** The rest of the stop's time is for publishing the last events and leaving the groups. */

@@ -1,8 +1,10 @@
 import { messageOf } from '#lib/kernel/errors.ts';
+import { PostgresPromotionLedger } from '#lib/promotion/postgres-ledger.ts';
 import { runService } from '#lib/service/lifecycle.ts';
 import { startWorkerService } from '#lib/worker/worker-service.ts';
 import { cpuActivities } from './app/activities.ts';
 import { keepHouse } from './app/housekeeping.ts';
+import { keepRegistryInLine } from './app/promotion-sync.ts';
 import { CpuWorkerConfig } from './config.ts';
 
 const HOUR_MS = 3_600_000;
@@ -26,5 +28,8 @@ await runService({
     };
     const timer = setInterval(tidy, HOUR_MS);
     service.onStop('housekeeping', () => clearInterval(timer));
+    const ledger = new PostgresPromotionLedger(platform.database);
+    const inLine = keepRegistryInLine({ ledger, registry: platform.registry, log: logger }, service.signal);
+    service.onStop('promotion sync', () => inLine);
   },
 });

@@ -54,7 +54,9 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
     readiness,
     metrics,
     logger,
+    inference: { url: config.INFERENCE_URL, token: config.INFERENCE_TOKEN },
   });
+  service.onStop('completions', () => services.completions.close());
   const keyFile = adminKeyPath(config);
   if (await ensureAdminKey(services.keys, adminKeyFile(keyFile), Date.now()))
     logger.info({ file: keyFile }, 'platform admin key stored');

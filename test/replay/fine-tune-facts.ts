@@ -1,4 +1,4 @@
-import type { ActivityName, ActivityOutput } from '#lib/contracts/activities.ts';
+import type { ActivityOutput, FineTuneActivity } from '#lib/contracts/activities.ts';
 import type { FineTuneInput, Threshold } from '#lib/contracts/jobs.ts';
 import type { Fact } from '../../services/orchestrator/domain/facts.ts';
 import { PROFILES } from '../../services/orchestrator/domain/workflows/registry.ts';
@@ -61,7 +61,7 @@ export const fineTuneInput = (policy: readonly Threshold[] = POLICY): FineTuneIn
 });
 
 /** A plausible output of every activity. */
-export const OUTPUTS: { readonly [A in ActivityName]: ActivityOutput<A> } = {
+export const OUTPUTS: { readonly [A in FineTuneActivity]: ActivityOutput<A> } = {
   validate_dataset: { format: 'text', documents: 40, bytes: 9000, sha256: digest('a') },
   preprocess_data: {
     data: { manifestKey: 'data/job-1/manifest.json', digest: digest('e') },
@@ -113,7 +113,7 @@ export const FLOW = [
   ['uploading', 'upload_artifacts'],
   ['evaluating', 'run_evaluation'],
   ['registering', 'register_model'],
-] as const satisfies readonly (readonly [string, ActivityName])[];
+] as const satisfies readonly (readonly [string, FineTuneActivity])[];
 
 export const workflowStarted = (policy?: readonly Threshold[]): Fact => ({
   type: 'WorkflowStarted',
@@ -130,12 +130,12 @@ export const workflowStarted = (policy?: readonly Threshold[]): Fact => ({
   },
 });
 
-export const activityStarted = (activityId: ActivityName, epoch: number, startedAtMs: number): Fact => ({
+export const activityStarted = (activityId: FineTuneActivity, epoch: number, startedAtMs: number): Fact => ({
   type: 'ActivityStarted',
   data: { activityId, epoch, workerId: 'w1', incarnation: 'i1', startedAtMs },
 });
 
-export function activityCompleted<A extends ActivityName>(
+export function activityCompleted<A extends FineTuneActivity>(
   activityId: A,
   options: { epoch?: number; startedAtMs?: number; output?: Partial<ActivityOutput<A>> } = {},
 ): Fact {
@@ -144,7 +144,7 @@ export function activityCompleted<A extends ActivityName>(
   return { type: 'ActivityCompleted', data: { activityId, epoch, workerId: 'w1', startedAtMs, output } };
 }
 
-export const activityFailed = (activityId: ActivityName, epoch: number, retryable = true): Fact => ({
+export const activityFailed = (activityId: FineTuneActivity, epoch: number, retryable = true): Fact => ({
   type: 'ActivityFailed',
   data: {
     activityId,
@@ -164,7 +164,7 @@ export const checkpointSaved = (step: number, epoch: number): Fact => ({
 });
 
 export const leaseEnded = (
-  activityId: ActivityName,
+  activityId: FineTuneActivity,
   epoch: number,
   reason: 'lost' | 'stalled' | 'timed_out' | 'not_started',
 ): Fact => ({
@@ -179,7 +179,7 @@ export const cancelRequested: Fact = {
 export const executionTimedOut: Fact = { type: 'ExecutionTimedOut', data: {} };
 
 /** The facts up to the state that waits for `activity`; all of them when it is null. */
-export function upTo(activity: ActivityName | null, policy?: readonly Threshold[]): Fact[] {
+export function upTo(activity: FineTuneActivity | null, policy?: readonly Threshold[]): Fact[] {
   const facts = [workflowStarted(policy)];
   for (const [, name] of FLOW) {
     if (name === activity) break;

@@ -1,4 +1,10 @@
-import { ACTIVITIES, type ActivityInput, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
+import {
+  ACTIVITIES,
+  type ActivityInput,
+  type ActivityName,
+  type ActivityOutput,
+  type FineTuneActivity,
+} from '#lib/contracts/activities.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import { checkpointPrefix, findNewestValidCheckpoint } from '#lib/object-store/checkpoint-store.ts';
@@ -39,7 +45,7 @@ type Run<A extends ActivityName> = (
 
 /** Every activity as a simulated program; inputs and outputs are checked against the real schemas. `register_model` is the real one. */
 export function simActivities(tools: Tools): Record<string, Activity> {
-  const programs: { readonly [A in ActivityName]: Run<A> } = {
+  const programs: { readonly [A in FineTuneActivity]: Run<A> } = {
     validate_dataset: validateDataset,
     preprocess_data: preprocessData,
     prepare_workspace: prepareWorkspace,

@@ -133,6 +133,8 @@ export const startCommand = (
       priority,
       submittedAtMs: Date.now(),
       inputJson: JSON.stringify(input),
+      parentJson: null,
+      submittedBy: null,
     },
     envelope: { id: `start:${workflowId}`, source: '/test', timeMs: Date.now() },
   });

@@ -27,6 +27,8 @@ const start = (change: Partial<MessageTypes['StartWorkflow']> = {}): WorkflowMes
     priority: 2,
     submittedAtMs: 5,
     inputJson: '{}',
+    parentJson: null,
+    submittedBy: null,
     ...change,
   });
 const cancel = message('CancelJob', { workflowId: WORKFLOW_ID, requestedBy: 'key-1', reason: null });

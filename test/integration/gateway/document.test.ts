@@ -117,6 +117,12 @@ const EVERY_ROUTE = [
   'get /v1/datasets',
   'get /v1/models',
   'get /v1/models/{name}/versions',
+  'post /v1/models/{name}/completions',
+  'post /v1/completions',
+  'get /v1/models/{name}/promotions',
+  'get /v1/models/{name}/traffic',
+  'post /v1/models/{name}/rollback',
+  'post /v1/models/{name}/versions/{version}/promote',
   'get /v1/lanes',
   'get /v1/workers',
   'get /v1/projects',
@@ -241,7 +247,7 @@ describe('what the gateway answers', () => {
     const { text } = await gateway.call('/metrics', { key: null });
     expect(text).toMatch(/^trainyard_http_request_seconds_count\{.*method="POST",route="\/v1\/jobs",status="201"/m);
     expect(text).toMatch(/^trainyard_job_submits_total\{.*type="fine_tune",outcome="created"/m);
-    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="JobTypeUnavailable"/m);
+    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="ValidationFailed"/m);
   });
 
   it('has no detail of the server and the usual protections', async () => {

@@ -1,8 +1,10 @@
 import { type Static, type TSchema, Type } from 'typebox';
-import { DatasetFormat, FineTuneSpec, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
+import { DatasetFormat, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { ROLES } from '../../domain/access.ts';
-import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';
+import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
+import { ModelTraffic, Promotion } from './promotion-schemas.ts';
+import { SUBMISSIONS } from './submit-schemas.ts';
 
 /** Response and request schemas that the API document shows by name. */
 const oneOf = <const T extends readonly string[]>(values: T) =>
@@ -66,6 +68,8 @@ const Job = Type.Object({
   submittedAt: Time,
   startedAt: nullable(Time),
   finishedAt: nullable(Time),
+  parentJobId: nullable(Type.String({ description: 'the job that started this one' })),
+  submittedBy: nullable(Type.String({ description: 'key id; nobody approves a job of their own' })),
   links: Type.Record(Type.String(), Type.String()),
 });
 
@@ -214,30 +218,6 @@ const Worker = Type.Object({
   lastSeenAt: Time,
 });
 
-const SubmitFineTune = Type.Object(
-  { type: Type.Literal('fine_tune'), ...SUBMISSION_MEMBERS, spec: FineTuneSpec },
-  {
-    additionalProperties: false,
-    examples: [
-      {
-        type: 'fine_tune',
-        idempotencyKey: 'speeches-2026-11',
-        spec: {
-          dataset: { name: 'speeches' },
-          base: { model: 'demo-base@dev' },
-          method: 'lora',
-          model: { name: 'speeches-lora' },
-          hyperparameters: { maxSteps: 300, learningRate: 0.004 },
-          evaluation: {
-            suites: [{ suite: 'held_out_text' }],
-            policy: [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: 0, relativeTo: 'base' }],
-          },
-        },
-      },
-    ],
-  },
-);
-
 const DryRun = Type.Object({
   valid: Type.Literal(true),
   gpuSecondsEstimate: Seconds,
@@ -268,6 +248,11 @@ export const COMPONENTS = {
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
   ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
+  Completion: CompletionResult,
+  OpenAiCompletion,
+  ModelTraffic,
+  Promotion,
+  PromotionPage: page(Promotion),
   DatasetVersion,
   DatasetVersionPage: page(DatasetVersion),
   Project,
@@ -277,7 +262,7 @@ export const COMPONENTS = {
   IssuedKey,
   LaneList: Type.Object({ items: Type.Array(Lane) }),
   WorkerList: Type.Object({ items: Type.Array(Worker) }),
-  SubmitFineTune,
+  ...SUBMISSIONS,
   DryRun,
   Readiness,
 };
@@ -298,7 +283,7 @@ const PROBLEMS = {
   415: 'the content type is not supported',
   422: 'a field is wrong; `errors` names it',
   429: 'too many requests',
-  501: 'the job type is not available yet',
+  502: 'the model version cannot be run',
   503: 'a component cannot be reached',
 } as const;
 

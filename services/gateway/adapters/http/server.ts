@@ -9,11 +9,13 @@ import type { App, HttpServices } from './app-types.ts';
 import { PROBLEM_TYPE, sendProblem } from './errors.ts';
 import { observeRequests } from './http-metrics.ts';
 import { acceptOnlyJson } from './json-body.ts';
+import { completionRoutes } from './routes/completions.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { jobDetailRoutes } from './routes/job-details.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { laneRoutes, openRoutes } from './routes/platform.ts';
+import { promotionRoutes } from './routes/promotions.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { validatorCompiler } from './validation.ts';
 
@@ -52,6 +54,8 @@ export async function buildServer(services: HttpServices): Promise<App> {
     jobDetailRoutes(v1, services);
     datasetRoutes(v1, services);
     modelRoutes(v1, services);
+    promotionRoutes(v1, services);
+    completionRoutes(v1, services);
     projectRoutes(v1, services);
     laneRoutes(v1, services);
   });

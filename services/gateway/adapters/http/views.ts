@@ -33,6 +33,8 @@ export function jobView(job: JobRow, laneSeconds: LaneSeconds = NO_LANE_TIME): B
     submittedAt: job.submittedAt.toISOString(),
     startedAt: timeOrNull(job.startedAt),
     finishedAt: timeOrNull(job.finishedAt),
+    parentJobId: job.parentJobId,
+    submittedBy: job.submittedBy,
     links: {
       self,
       events: `${self}/events`,

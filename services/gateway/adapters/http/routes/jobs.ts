@@ -12,6 +12,7 @@ import { principalOf, projectOf, scopeOf } from '../access.ts';
 import type { App, HttpServices } from '../app-types.ts';
 import { decodeCursor, encodeCursor, jobPosition } from '../cursor.ts';
 import { type Body, PageQuery, ProjectQuery, problems, ref } from '../schemas.ts';
+import { SUBMIT_JOB } from '../submit-schemas.ts';
 import { passThrough } from '../validation.ts';
 import { jobView } from '../views.ts';
 
@@ -64,14 +65,14 @@ function submitRoute(app: App, services: HttpServices): void {
         headers: Type.Object({
           'idempotency-key': Type.Optional(Type.String({ description: 'instead of the member of the body' })),
         }),
-        body: ref('SubmitFineTune'),
+        body: SUBMIT_JOB,
         response: {
           200: {
             description: 'the job that this key made before, or the result of a dry run',
             content: { 'application/json': { schema: Type.Union([ref('Job'), ref('DryRun')]) } },
           },
           201: ref('Job'),
-          ...problems(400, 402, 404, 409, 413, 415, 501),
+          ...problems(400, 402, 404, 409, 413, 415),
         },
       },
     },
@@ -86,7 +87,13 @@ function submitRoute(app: App, services: HttpServices): void {
         });
       try {
         const headerKey = request.headers['idempotency-key'];
-        const result = await submitJob(services.gateway, { project, body: request.body, headerKey, dryRun });
+        const result = await submitJob(services.gateway, {
+          project,
+          body: request.body,
+          headerKey,
+          dryRun,
+          submittedBy: principalOf(request).keyId,
+        });
         count(result.kind);
         if (result.kind === 'dryRun') {
           const { submission, gpuSecondsEstimate, gpuSecondsFree } = result;

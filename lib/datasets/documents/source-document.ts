@@ -1,5 +1,5 @@
 import type { DatasetFormat } from '#lib/contracts/jobs.ts';
-import { assertNever } from '#lib/kernel/errors.ts';
+import { assertNever, TrainyardError } from '#lib/kernel/errors.ts';
 import { textDocuments } from './text-documents.ts';
 
 /** One training document. `prompt` is empty in the formats without prompts; only `text` counts in the loss. */
@@ -52,6 +52,8 @@ export function documentReader(format: DatasetFormat): DocumentReader {
       return rowReader(textRow);
     case 'jsonl_prompt_completion':
       return rowReader(completionRow);
+    case 'jsonl_preferences':
+      throw new TrainyardError('DatasetFormatUnfit', 'pairs of preference are for rlhf, not for training on text');
     default:
       return assertNever(format);
   }
