@@ -21,6 +21,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
         { name: 'jobs', description: 'Submit, watch and stop jobs' },
         { name: 'datasets', description: 'Named, versioned and digested training data' },
         { name: 'models', description: 'Registered model versions' },
+        { name: 'drift', description: 'Production beside training, and when models are trained again' },
         { name: 'lanes', description: 'Slots, queues and workers' },
         { name: 'projects', description: 'Tenants, their budgets and keys' },
         { name: 'operations', description: 'Probes and metrics' },

@@ -2,6 +2,7 @@ import { type Static, type TSchema, Type } from 'typebox';
 import { DatasetFormat, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { ROLES } from '../../domain/access.ts';
+import { DRIFT_COMPONENTS } from './drift-schemas.ts';
 import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
 import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { SUBMISSIONS } from './submit-schemas.ts';
@@ -263,6 +264,7 @@ export const COMPONENTS = {
   LaneList: Type.Object({ items: Type.Array(Lane) }),
   WorkerList: Type.Object({ items: Type.Array(Worker) }),
   ...SUBMISSIONS,
+  ...DRIFT_COMPONENTS,
   DryRun,
   Readiness,
 };
