@@ -122,6 +122,8 @@ const RegisterModel = {
     codeCommit: Type.String(),
     report: Type.Object({ key: Type.String(), digest: Digest }),
     vocabularySize: Type.Integer(),
+    /** Of data that a retrain assembled. */
+    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Type.String() })),
   }),
   output: Type.Object({
     name: Name,
@@ -147,6 +149,8 @@ export const ACTIVITIES = {
   ...FINE_TUNE_ACTIVITIES,
   ...EVALUATION_ACTIVITIES,
   ...SEARCH_ACTIVITIES,
+  /** The best trial of `hpo`, on the validation split that all trials shared. */
+  evaluate_best: RunEvaluation,
   ...ALIGNMENT_ACTIVITIES,
   ...RETRAIN_ACTIVITIES,
 } as const;

@@ -97,7 +97,7 @@ export const TOPICS = {
     key: 'project id',
     public: 'send',
     compatibility: 'FULL_TRANSITIVE',
-    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished'],
+    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished', 'ApprovalChanged', 'AlertRaised'],
     doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
   'models.events': {
@@ -117,6 +117,15 @@ export const TOPICS = {
     compatibility: 'FULL_TRANSITIVE',
     messages: ['ObservationRecorded'],
     doc: 'Model servers to the drift monitor.',
+  },
+  'retrain.signals': {
+    partitions: 8,
+    retentionMs: 7 * DAY_MS,
+    key: 'model name',
+    public: 'receive',
+    compatibility: 'FULL_TRANSITIVE',
+    messages: ['RetrainSignalled'],
+    doc: 'Drift monitor, or another system, to the gateway: train a model again.',
   },
   'trainyard.dlq': {
     partitions: 1,

@@ -62,7 +62,13 @@ const fineTuneKind: JobKind = {
     },
   }),
   submit: async (gateway, { project, body }) => {
-    const result = await submitJob(gateway, { project, body, headerKey: undefined, dryRun: false });
+    const result = await submitJob(gateway, {
+      project,
+      body,
+      headerKey: undefined,
+      dryRun: false,
+      submittedBy: 'somebody',
+    });
     if (result.kind === 'dryRun') throw new Error('this was no dry run');
     return result.job.id;
   },
@@ -122,6 +128,8 @@ function timedStepsJob(gateway: Gateway, { project, idempotencyKey }: JobRequest
     submittedAt: new Date(nowMs),
     startedAt: null,
     finishedAt: null,
+    parentJobId: null,
+    submittedBy: null,
     deleted: false,
   };
 }

@@ -1,14 +1,15 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
+import type { JobStatus } from '#lib/contracts/jobs.ts';
 import type {
   DatasetVersion,
   Inserted,
   JobRow,
   JobStore,
+  SnapshotQuery,
   SubmissionSnapshot,
 } from '../../services/gateway/app/ports.ts';
 import type { Budget } from '../../services/gateway/domain/budget.ts';
 import type { Life } from './life.ts';
-import { isFinalJob } from './sim-database.ts';
 import type { SimOutbox } from './sim-outbox.ts';
 import type { StoreWorld } from './sim-orchestrator-store.ts';
 
@@ -27,19 +28,21 @@ export class SimJobStore implements JobStore {
     this.#outbox = outbox;
   }
 
-  snapshot(query: Parameters<JobStore['snapshot']>[0]): Promise<SubmissionSnapshot | null> {
+  snapshot(query: SnapshotQuery): Promise<SubmissionSnapshot | null> {
     const { database } = this.#world;
     return this.#call('snapshot', () => {
       if (!database.budget.projects.has(query.project)) return null;
       const existing = [...database.jobs.values()].find(
         (job) => job.project === query.project && job.idempotencyKey === query.idempotencyKey,
       );
-      const known = query.dataset === this.#dataset.name;
       return {
         budget: this.#budget(query.project),
         existing: existing ?? null,
-        dataset: known ? { ...this.#dataset, project: query.project } : null,
-        datasetKnown: known,
+        datasets: query.datasets.map(({ name }) => {
+          const known = name === this.#dataset.name;
+          return { known, version: known ? { ...this.#dataset, project: query.project } : null };
+        }),
+        lastRetrainAtMs: null,
       };
     });
   }
@@ -67,15 +70,16 @@ export class SimJobStore implements JobStore {
     });
   }
 
-  publishUnlessFinal(
+  publishWhile(
     id: string,
+    statuses: readonly JobStatus[],
     messages: readonly OutgoingMessage[],
   ): Promise<{ job: JobRow; published: boolean } | null> {
     const { database } = this.#world;
-    return this.#call('publish unless final', () => {
+    return this.#call('publish while', () => {
       const job = database.jobs.get(id);
       if (job === undefined) return null;
-      if (isFinalJob(job)) return { job, published: false };
+      if (!statuses.includes(job.status)) return { job, published: false };
       this.#publish([...database.waitingIn(messages), ...messages]);
       return { job, published: true };
     });

@@ -3,9 +3,12 @@ import type { Activity, ActivityContext } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { prepareWorkspace } from './prepare-workspace.ts';
 import { preprocessData } from './preprocess-data.ts';
+import { preprocessPreferences } from './preprocess-preferences.ts';
+import { registerAlignedModel } from './register-aligned-model.ts';
 import { registerModel } from './register-model.ts';
 import { uploadArtifacts } from './upload-artifacts.ts';
 import { validateDataset } from './validate-dataset.ts';
+import { validatePreferenceData } from './validate-preference-data.ts';
 
 /** The activities of the CPU lane. Each is idempotent: any epoch may run again after any other. */
 export function cpuActivities(platform: WorkerPlatform): Record<string, Activity> {
@@ -15,6 +18,9 @@ export function cpuActivities(platform: WorkerPlatform): Record<string, Activity
     prepare_workspace: activity('prepare_workspace', prepareWorkspace),
     upload_artifacts: activity('upload_artifacts', uploadArtifacts),
     register_model: activity('register_model', registerModel),
+    validate_preference_data: activity('validate_preference_data', validatePreferenceData),
+    preprocess_preferences: activity('preprocess_preferences', preprocessPreferences),
+    register_aligned_model: activity('register_aligned_model', registerAlignedModel),
   };
 
   function activity<A extends ActivityName>(

@@ -5,8 +5,9 @@ import { Name } from '#lib/contracts/jobs.ts';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { accessTo, type Principal } from '../domain/access.ts';
 import type { Gateway } from './ports.ts';
+import { acceptedMessage, SOURCE } from './job-messages.ts';
+import type { SubmitRequest } from './plan-job.ts';
 import { type BatchResult, submitBatch } from './submit-batch.ts';
-import { acceptedMessage, SOURCE, type SubmitRequest } from './submit-job.ts';
 
 const CONSUMER = 'gateway';
 
@@ -133,7 +134,7 @@ async function requestOf(
   try {
     const spec: unknown = JSON.parse(payload.specJson);
     const body = { type, idempotencyKey, ...(priority === null ? {} : { priority }), labels, description, spec };
-    return { project, body, requestId, idempotencyKey };
+    return { project, body, requestId, idempotencyKey, submittedBy: principal.keyId };
   } catch (error) {
     return new TrainyardError('MalformedJson', `specJson is not valid JSON: ${messageOf(error)}`, {
       fields: [{ pointer: '/specJson', message: messageOf(error) }],

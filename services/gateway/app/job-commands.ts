@@ -1,8 +1,13 @@
 import { encodeMessage } from '#lib/contracts/envelope.ts';
-import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
+import { FINAL_STATUSES, JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
+import { SOURCE } from './job-messages.ts';
 import type { Gateway, JobRow } from './ports.ts';
-import { SOURCE } from './submit-job.ts';
+
+/** A job that has not ended. */
+export const OPEN_STATUSES: readonly JobStatus[] = Object.values(JOB_STATUS).filter(
+  (status) => !FINAL_STATUSES.includes(status),
+);
 
 /** The job, if it is in the project (null = any). Throws `NotFound`. */
 export async function findJob(gateway: Gateway, id: string, project: string | null): Promise<JobRow> {
@@ -33,7 +38,7 @@ export async function cancelJob(
     payload: { workflowId, requestedBy: request.by, reason: request.reason },
     envelope: { id: `cancel:${workflowId}`, source: SOURCE, timeMs: gateway.now() },
   });
-  const outcome = await gateway.jobs.publishUnlessFinal(job.id, [command]);
+  const outcome = await gateway.jobs.publishWhile(job.id, OPEN_STATUSES, [command]);
   if (outcome === null) throw notFound(request.id);
   if (!outcome.published) throw conflict(outcome.job, 'cannot be cancelled');
   return outcome.job;
@@ -64,7 +69,8 @@ export async function deleteJob(gateway: Gateway, id: string, project: string | 
 
 const notFound = (id: string): TrainyardError => new TrainyardError('NotFound', `there is no job ${id}`);
 
-const conflict = (job: JobRow, what: string): TrainyardError =>
+/** The state of a job does not allow what was asked. */
+export const conflict = (job: JobRow, what: string): TrainyardError =>
   new TrainyardError('StateConflict', `the job is ${job.status}; it ${what}`, {
     details: { jobId: job.id, jobStatus: job.status },
   });

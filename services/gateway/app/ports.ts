@@ -27,6 +27,10 @@ export interface JobRow {
   readonly submittedAt: Date;
   readonly startedAt: Date | null;
   readonly finishedAt: Date | null;
+  /** The job that started this one; null: somebody asked for it. */
+  readonly parentJobId: string | null;
+  /** Key id of whoever asked; null for jobs of former releases. */
+  readonly submittedBy: string | null;
   /** Deleted jobs are hidden but keep their idempotency key: their workflow id must never start again. */
   readonly deleted: boolean;
 }
@@ -50,14 +54,26 @@ export interface Project extends Budget {
   readonly createdAt: Date;
 }
 
+/** What has to be known to decide about a submission. */
+export interface SnapshotQuery {
+  readonly project: string;
+  /** Null for a dry run without a key. */
+  readonly idempotencyKey: string | null;
+  /** At least one; `version` null = the newest. */
+  readonly datasets: readonly { readonly name: string; readonly version: number | null }[];
+  /** Name of the model whose last retrain is asked for; null = none. */
+  readonly retrainOf: string | null;
+}
+
 /** What a submission is decided on, read in one statement. */
 export interface SubmissionSnapshot {
   readonly budget: Budget;
   /** The job that has the idempotency key already. */
   readonly existing: { readonly id: string; readonly requestDigest: string; readonly deleted: boolean } | null;
-  readonly dataset: DatasetVersion | null;
-  /** Whether the dataset has any version. */
-  readonly datasetKnown: boolean;
+  /** In the order of the question; `known`: whether the dataset has any version. */
+  readonly datasets: readonly { readonly version: DatasetVersion | null; readonly known: boolean }[];
+  /** When the last retrain of `retrainOf` was taken in that was not skipped, epoch ms. */
+  readonly lastRetrainAtMs: number | null;
 }
 
 export type Inserted =
@@ -67,15 +83,10 @@ export type Inserted =
   | { readonly kind: 'overBudget'; readonly budget: Budget };
 
 export interface JobStore {
-  /** Null when there is no such project. `version` null = the newest. */
-  snapshot(query: {
-    readonly project: string;
-    readonly idempotencyKey: string | null;
-    readonly dataset: string;
-    readonly version: number | null;
-  }): Promise<SubmissionSnapshot | null>;
+  /** Null when there is no such project. */
+  snapshot(query: SnapshotQuery): Promise<SubmissionSnapshot | null>;
   /** The same for many, in their order. */
-  snapshots(queries: readonly Parameters<JobStore['snapshot']>[0][]): Promise<readonly (SubmissionSnapshot | null)[]>;
+  snapshots(queries: readonly SnapshotQuery[]): Promise<readonly (SubmissionSnapshot | null)[]>;
   /** Job, reservation, ledger row and messages, in one transaction: all or nothing. */
   insert(job: JobRow, messages: readonly OutgoingMessage[]): Promise<Inserted>;
   /**
@@ -89,9 +100,10 @@ export interface JobStore {
   publish(messages: readonly OutgoingMessage[]): Promise<void>;
   /** `project` null = in any. Deleted jobs are not found. */
   find(id: string, project: string | null): Promise<JobRow | null>;
-  /** Publishes if the job is not final at that moment; the answer is the job as it was then. */
-  publishUnlessFinal(
+  /** Publishes if the job has one of these statuses at that moment; the answer is the job as it was then. */
+  publishWhile(
     id: string,
+    statuses: readonly JobStatus[],
     messages: readonly OutgoingMessage[],
   ): Promise<{ job: JobRow; published: boolean } | null>;
   change(

@@ -1,17 +1,103 @@
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
-import type { FineTuneSpec, ResolvedDataset } from '#lib/contracts/jobs.ts';
-import type { ModelRegistry, ModelVersion } from '#lib/model-registry/port.ts';
-import type { BaseFinding, DatasetFinding } from '../domain/fine-tune-rules.ts';
-import type { DatasetVersion, SubmissionSnapshot } from './ports.ts';
+import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
+import { TrainyardError } from '#lib/kernel/errors.ts';
+import type { ModelVersion } from '#lib/model-registry/port.ts';
+import { readManifest } from '#lib/object-store/manifest.ts';
+import type {
+  ArtifactsFinding,
+  Champion,
+  DatasetFinding,
+  Findings,
+  ModelFinding,
+  NamedArtifacts,
+  References,
+} from '../domain/findings.ts';
+import type { DatasetVersion, Gateway, SubmissionSnapshot } from './ports.ts';
 
-const ArchitectureTag = Type.Object({
-  layers: Type.Integer({ minimum: 1 }),
-  heads: Type.Integer({ minimum: 1 }),
-  embeddingSize: Type.Integer({ minimum: 1 }),
-  contextLength: Type.Integer({ minimum: 1 }),
-  vocabularySize: Type.Integer({ minimum: 1 }),
-});
+/**
+ * Looks up what a spec refers to, within the job's project. Versions are pinned here: an alias that moves later changes nothing for this job.
+ * Throws what passes by itself (registry or store away), never because something is missing.
+ */
+export async function findReferences(
+  lookups: Lookups,
+  references: References,
+  known: { readonly project: string; readonly snapshot: SubmissionSnapshot; readonly submittedBy: string },
+): Promise<Findings> {
+  const { project, snapshot, submittedBy } = known;
+  const { datasets, models = {}, artifacts = {}, champion } = references;
+  const roles = Object.keys(datasets);
+  return {
+    datasets: Object.fromEntries(roles.map((role, at) => [role, datasetFinding(snapshot.datasets[at])])),
+    models: await each(models, async ({ reference }) => modelFinding(await lookups.version(project, reference))),
+    artifacts: await each(artifacts, (named) => lookups.artifacts(project, named)),
+    champion: champion === undefined ? null : await findChampion(lookups, project, champion),
+    lastRetrainAtMs: snapshot.lastRetrainAtMs,
+    submittedBy,
+  };
+}
+
+/** Looks at each thing once, however many jobs of a batch name it. */
+export class Lookups {
+  readonly #gateway: Pick<Gateway, 'registry' | 'objects'>;
+  readonly #versions = new Map<string, Promise<ModelVersion | null>>();
+
+  constructor(gateway: Pick<Gateway, 'registry' | 'objects'>) {
+    this.#gateway = gateway;
+  }
+
+  /** `reference` is `name@alias` or `name/version`. */
+  version(project: string, reference: string): Promise<ModelVersion | null> {
+    const key = `${project} ${reference}`;
+    const known = this.#versions.get(key) ?? this.#find(project, reference);
+    this.#versions.set(key, known);
+    return known;
+  }
+
+  #find(project: string, reference: string): Promise<ModelVersion | null> {
+    const { registry } = this.#gateway;
+    const [name = '', alias] = reference.split('@');
+    if (alias !== undefined) return registry.resolve(project, name, alias);
+    const slash = reference.lastIndexOf('/');
+    return registry.getVersion(project, reference.slice(0, slash), Number(reference.slice(slash + 1)));
+  }
+
+  /** Artifacts are a project's own: those of another one are not there, whatever the digest. */
+  async artifacts(project: string, { manifestKey, digest }: NamedArtifacts): Promise<ArtifactsFinding> {
+    if (!manifestKey.startsWith(`artifacts/${project}/`) || manifestKey.includes('..'))
+      return { refusal: 'there are no such artifacts in the project' };
+    try {
+      const { files } = await readManifest(this.#gateway.objects, manifestKey, { expectedDigest: digest });
+      const adapter = files.some(({ path }) => path === ADAPTER_FILE);
+      return { refusal: adapter ? 'is an adapter without its base: name its registered version' : null };
+    } catch (error) {
+      if (!(error instanceof TrainyardError) || error.retryable) throw error;
+      return { refusal: `cannot be used: ${error.message}` };
+    }
+  }
+}
+
+/** What a PEFT adapter has and a model has not. */
+const ADAPTER_FILE = 'adapter_config.json';
+
+async function each<T, R>(
+  named: Readonly<Record<string, T>>,
+  find: (one: T) => Promise<R>,
+): Promise<Record<string, R>> {
+  return Object.fromEntries(
+    await Promise.all(Object.entries(named).map(async ([role, one]) => [role, await find(one)] as const)),
+  );
+}
+
+async function findChampion(
+  lookups: Lookups,
+  project: string,
+  { model, orNewest }: NonNullable<References['champion']>,
+): Promise<Champion | null> {
+  const inProduction = await lookups.version(project, `${model}@prod`);
+  const version = inProduction ?? (orNewest ? await lookups.version(project, `${model}@latest`) : null);
+  return version === null ? null : { version: version.version, stage: version.stage, finding: modelFinding(version) };
+}
 
 const resolvedDataset = (row: DatasetVersion): ResolvedDataset => ({
   name: row.name,
@@ -22,31 +108,23 @@ const resolvedDataset = (row: DatasetVersion): ResolvedDataset => ({
   bytes: row.bytes,
 });
 
-export function datasetFinding({ dataset, datasetKnown }: SubmissionSnapshot): DatasetFinding {
-  if (dataset !== null) return { found: true, dataset: resolvedDataset(dataset) };
-  return { found: false, missing: datasetKnown ? 'version' : 'name' };
+function datasetFinding(found: SubmissionSnapshot['datasets'][number] | undefined): DatasetFinding {
+  const version = found?.version ?? null;
+  if (version !== null) return { found: true, dataset: resolvedDataset(version) };
+  return { found: false, missing: found?.known === true ? 'version' : 'name' };
 }
 
-/** Looks `base` up in the project's registry. The version is pinned here: an alias that moves later changes nothing for this job. */
-export async function findBase(
-  registry: ModelRegistry,
-  project: string,
-  base: FineTuneSpec['base'],
-): Promise<BaseFinding> {
-  if ('config' in base) return { kind: 'config' };
-  const version = await findVersion(registry, project, base.model);
-  return version === null ? { kind: 'absent' } : baseFinding(version);
-}
-
-function findVersion(registry: ModelRegistry, project: string, reference: string): Promise<ModelVersion | null> {
-  const [name = '', alias] = reference.split('@');
-  if (alias !== undefined) return registry.resolve(project, name, alias);
-  const slash = reference.lastIndexOf('/');
-  return registry.getVersion(project, reference.slice(0, slash), Number(reference.slice(slash + 1)));
-}
+const ArchitectureTag = Type.Object({
+  layers: Type.Integer({ minimum: 1 }),
+  heads: Type.Integer({ minimum: 1 }),
+  embeddingSize: Type.Integer({ minimum: 1 }),
+  contextLength: Type.Integer({ minimum: 1 }),
+  vocabularySize: Type.Integer({ minimum: 1 }),
+});
 
 /** What `register_model` recorded about a version, in its tags. */
-function baseFinding(version: ModelVersion): BaseFinding {
+function modelFinding(version: ModelVersion | null): ModelFinding {
+  if (version === null) return { kind: 'absent' };
   const { tags } = version;
   const own = { manifestKey: version.manifestKey, digest: version.lineage.manifestDigest };
   const architecture = architectureTag(tags['architecture']);

@@ -1,17 +1,9 @@
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
-import type { BaseFinding } from '../domain/fine-tune-rules.ts';
 import type { Submission } from '../domain/submission.ts';
+import { type NewJob, parse, planJob, snapshotQuery, type SubmitRequest } from './plan-job.ts';
 import type { Gateway, SubmissionSnapshot } from './ports.ts';
-import { findBase } from './references.ts';
-import {
-  type NewJob,
-  parse,
-  planJob,
-  snapshotQuery,
-  submitJob,
-  type SubmitRequest,
-  type SubmitResult,
-} from './submit-job.ts';
+import { Lookups } from './references.ts';
+import { submitJob, type SubmitResult } from './submit-job.ts';
 
 /** What became of a request; refusals are values here, trouble that may pass is thrown. */
 export type BatchResult = SubmitResult | { readonly kind: 'refused'; readonly error: TrainyardError };
@@ -29,14 +21,14 @@ export async function submitBatch(gateway: Gateway, requests: readonly SubmitReq
   const snapshots = await gateway.jobs.snapshots(
     good.map(({ submission, at }) => snapshotQuery(requests[at]?.project ?? '', submission)),
   );
-  // 3. The rules; each base is looked up once.
-  const bases = new Map<string, Promise<BaseFinding>>();
+  // 3. The rules; each model is looked up once.
+  const lookups = new Lookups(gateway);
   const plans = new Map<number, NewJob>();
   const results = new Map<number, BatchResult>();
   for (const [n, { submission, at }] of good.entries()) {
     const request = requests[at];
     if (request === undefined) continue;
-    const plan = await planOne(gateway, request, submission, snapshots[n] ?? null, bases);
+    const plan = await planOne(gateway, request, submission, snapshots[n] ?? null, lookups);
     if (plan instanceof TrainyardError) results.set(at, { kind: 'refused', error: plan });
     else if (plan !== null) plans.set(at, plan);
   }
@@ -59,16 +51,9 @@ async function planOne(
   request: SubmitRequest,
   submission: Submission,
   snapshot: SubmissionSnapshot | null,
-  bases: Map<string, Promise<BaseFinding>>,
+  lookups: Lookups,
 ): Promise<NewJob | TrainyardError | null> {
-  const { base } = submission.spec;
-  const key = 'model' in base ? `${request.project}/${base.model}` : 'config';
-  const found = (): Promise<BaseFinding> => {
-    const known = bases.get(key) ?? findBase(gateway.registry, request.project, base);
-    bases.set(key, known);
-    return known;
-  };
-  const plan = await refusableLater(() => planJob(gateway, request, { submission, snapshot, base: found }));
+  const plan = await refusableLater(() => planJob(gateway, request, { submission, snapshot, lookups }));
   if (plan instanceof TrainyardError) return plan;
   return plan.kind === 'new' ? plan : null;
 }

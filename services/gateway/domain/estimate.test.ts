@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { FineTuneSpec } from '#lib/contracts/jobs.ts';
 import { budgetRefusal, gpuSecondsFree } from './budget.ts';
 import { estimateFineTuneGpuSeconds, weightsOf } from './estimate.ts';
 import { parseSubmission } from './submission.ts';
@@ -16,7 +17,7 @@ function estimate(hyper: Record<string, unknown>, method = 'full', shape: typeof
   };
   const parsed = parseSubmission({ type: 'fine_tune', idempotencyKey: 'k', spec }, undefined, false);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.fields));
-  return estimateFineTuneGpuSeconds(parsed.submission.spec, shape, { gflops: 20 });
+  return estimateFineTuneGpuSeconds(parsed.submission.spec as FineTuneSpec, shape, { gflops: 20 });
 }
 
 describe('the estimate of a fine-tuning job', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FineTuneSpec } from '#lib/contracts/jobs.ts';
-import { type BaseFinding, checkFineTune, type DatasetFinding } from './fine-tune-rules.ts';
+import type { DatasetFinding } from './findings.ts';
+import { type BaseFinding, checkFineTune } from './fine-tune-rules.ts';
 import { parseSubmission } from './submission.ts';
 
 const CONFIG = { layers: 2, heads: 2, embeddingSize: 32, contextLength: 64 };
@@ -31,7 +32,7 @@ function spec(change: Record<string, unknown> = {}): FineTuneSpec {
   };
   const parsed = parseSubmission({ type: 'fine_tune', idempotencyKey: 'k', spec: given }, undefined, false);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.fields));
-  return parsed.submission.spec;
+  return parsed.submission.spec as FineTuneSpec;
 }
 const lora = (change: Record<string, unknown> = {}) => spec({ base: { model: 'base/1' }, method: 'lora', ...change });
 const pointers = (given: FineTuneSpec, base: BaseFinding, data: DatasetFinding = dataset): string[] =>

@@ -1,20 +1,11 @@
-import { type Static, type TSchema, Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
-import {
-  type FineTuneSpec,
-  IdempotencyKey,
-  JOB_TYPES,
-  type JobType,
-  Name,
-  PRIORITIES,
-  type Priority,
-} from '#lib/contracts/jobs.ts';
-import { JOB_SPECS } from '#lib/contracts/job-specs.ts';
-import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
-import { LoraConfig } from '#lib/contracts/trainer-protocol.ts';
+import { IdempotencyKey, JOB_TYPES, type JobType, Name, PRIORITIES, type Priority } from '#lib/contracts/jobs.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { explain } from './field-errors.ts';
+import type { JobKind } from './job-kinds/job-kind.ts';
+import { jobKind } from './job-kinds/registry.ts';
 import { unstorable } from './storable.ts';
 
 const NAME_PATTERN = (Name as unknown as { pattern: string }).pattern;
@@ -59,11 +50,8 @@ const Envelope = Type.Object(
   { additionalProperties: false },
 );
 
-/** A submission that matches its schemas, with every default filled in. */
-export interface Submission extends Omit<Static<typeof Envelope>, 'spec'> {
-  readonly type: JobType;
-  readonly spec: FineTuneSpec;
-}
+/** A submission that matches its schemas, with every default filled in; `spec` matches the schema of its type. */
+export type Submission = Readonly<Static<typeof Envelope>>;
 
 export type Parsed =
   | { readonly ok: true; readonly submission: Submission }
@@ -80,13 +68,10 @@ export function parseSubmission(body: unknown, headerKey: string | undefined, dr
   // 1. The envelope; the spec too, when its type is known, so that one answer names every field.
   const filled = Value.Default(Envelope, Value.Clone(body)) as Record<string, unknown>;
   const fields = explain(Envelope, filled);
-  const type = typeof filled?.['type'] === 'string' ? (filled['type'] as JobType) : null;
-  const schema =
-    type === 'fine_tune' ? JOB_SPECS.fine_tune : JOB_TYPES.some((known) => known === type) ? null : undefined;
-  if (schema === null && fields.length === 0)
-    return { ok: false, code: 'JobTypeUnavailable', reason: `job type ${type} is not available yet`, fields: [] };
-  const spec = schema == null ? undefined : fillSpec(schema, filled['spec']);
-  if (schema != null && filled['spec'] !== undefined) fields.push(...explain(schema, spec, '/spec'));
+  const type = JOB_TYPES.find((known) => known === filled?.['type']);
+  const kind = type === undefined ? null : jobKind(type);
+  const spec = kind === null ? undefined : fillSpec(kind, filled['spec']);
+  if (kind !== null && filled['spec'] !== undefined) fields.push(...explain(kind.spec, spec, '/spec'));
 
   // 2. One key, from either place.
   const bodyKey = filled?.['idempotencyKey'];
@@ -104,12 +89,8 @@ export function parseSubmission(body: unknown, headerKey: string | undefined, dr
 }
 
 /** Defaults of the spec, and of the groups that are optional as a whole but needed by what the spec asks for. */
-function fillSpec(schema: TSchema, given: unknown): unknown {
-  const spec = Value.Default(schema, Value.Clone(given));
-  if (spec === null || typeof spec !== 'object' || Array.isArray(spec)) return spec;
-  const members = spec as Record<string, unknown>;
-  if (members['preprocessing'] === undefined) members['preprocessing'] = Value.Default(PreprocessConfig, {});
-  if (members['lora'] === undefined && (members['method'] === 'lora' || members['method'] === 'qlora'))
-    members['lora'] = Value.Default(LoraConfig, {});
-  return members;
+function fillSpec(kind: JobKind<unknown, object>, given: unknown): unknown {
+  const spec = Value.Default(kind.spec, Value.Clone(given));
+  if (spec !== null && typeof spec === 'object' && !Array.isArray(spec)) kind.fill(spec as Record<string, unknown>);
+  return spec;
 }

@@ -107,6 +107,14 @@ const EVERY_ROUTE = [
   'patch /v1/jobs/{id}',
   'delete /v1/jobs/{id}',
   'post /v1/jobs/{id}/cancel',
+  'post /v1/jobs/{id}/pause',
+  'post /v1/jobs/{id}/resume',
+  'post /v1/jobs/{id}/retry',
+  'get /v1/jobs/{id}/trials',
+  'get /v1/approvals',
+  'get /v1/approvals/{id}',
+  'post /v1/approvals/{id}/approve',
+  'post /v1/approvals/{id}/reject',
   'get /v1/jobs/{id}/events',
   'get /v1/jobs/{id}/activities',
   'get /v1/jobs/{id}/metrics',
@@ -186,6 +194,14 @@ describe('what the gateway answers', () => {
       ['/v1/jobs/{id}', `/v1/jobs/${id}`, { key, method: 'DELETE' }],
       ['/v1/jobs/{id}', `/v1/jobs/${id}`, { key, method: 'PATCH', body: { description: 'd' } }],
       ['/v1/jobs/{id}/cancel', `/v1/jobs/${id}/cancel`, { key, method: 'POST' }],
+      ['/v1/jobs/{id}/pause', `/v1/jobs/${id}/pause`, { key, body: { reason: 'lunch' } }],
+      ['/v1/jobs/{id}/resume', `/v1/jobs/${id}/resume`, { key, method: 'POST' }],
+      ['/v1/jobs/{id}/retry', '/v1/jobs/none/retry', { key, method: 'POST' }],
+      ['/v1/jobs/{id}/trials', `/v1/jobs/${id}/trials`, { key }],
+      ['/v1/approvals', '/v1/approvals?status=open', { key }],
+      ['/v1/approvals/{id}', '/v1/approvals/none', { key }],
+      ['/v1/approvals/{id}/approve', '/v1/approvals/none/approve', { key, body: { digest: 'd' } }],
+      ['/v1/approvals/{id}/reject', '/v1/approvals/none/reject', { key, body: { digest: 'd'.repeat(64) } }],
       ['/v1/jobs/{id}/events', `/v1/jobs/${id}/events`, { key }],
       ['/v1/jobs/{id}/activities', `/v1/jobs/${id}/activities`, { key }],
       ['/v1/jobs/{id}/metrics', `/v1/jobs/${id}/metrics`, { key }],
@@ -247,7 +263,7 @@ describe('what the gateway answers', () => {
     const { text } = await gateway.call('/metrics', { key: null });
     expect(text).toMatch(/^trainyard_http_request_seconds_count\{.*method="POST",route="\/v1\/jobs",status="201"/m);
     expect(text).toMatch(/^trainyard_job_submits_total\{.*type="fine_tune",outcome="created"/m);
-    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="JobTypeUnavailable"/m);
+    expect(text).toMatch(/^trainyard_job_submits_total\{.*type="hpo",outcome="ValidationFailed"/m);
   });
 
   it('has no detail of the server and the usual protections', async () => {

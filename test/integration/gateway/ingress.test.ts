@@ -128,7 +128,7 @@ describe('a job that is asked for by a record', () => {
     const bad: [Record<string, unknown>, number][] = [
       [fineTune({ idempotencyKey: 'bad-1' }, { hyperparameters: { maxSteps: -1, learningRate: 0.1 } }), 422],
       [fineTune({ idempotencyKey: 'bad-2' }, { dataset: { name: 'absent' } }), 422],
-      [fineTune({ idempotencyKey: 'bad-3', type: 'hpo' }), 501],
+      [fineTune({ idempotencyKey: 'bad-3', type: 'hpo' }), 422],
       [fineTune({ idempotencyKey: 'bad-4', type: 'nonsense' }), 422],
       [fineTune({ idempotencyKey: 'bad key' }), 422],
       [fineTune({ idempotencyKey: 'both-doors' }, { seed: 7 }), 409],

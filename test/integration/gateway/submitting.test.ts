@@ -171,11 +171,11 @@ describe('a submission is refused, and the problem names the field, for', () => 
     ]);
   });
 
-  it.each(['hpo', 'retrain', 'rlhf', 'eval_only'])('the type %s, which is not available yet', async (type) => {
-    expect(problemOf(await submit({ type, idempotencyKey: 'k', spec: {} }))).toMatchObject({
-      status: 501,
-      code: 'JobTypeUnavailable',
-    });
+  it.each(['hpo', 'retrain', 'rlhf', 'eval_only'])('a spec of the type %s that has nothing in it', async (type) => {
+    const answer = problemOf(await submit({ type, idempotencyKey: 'k', spec: {} }));
+    expect(answer).toMatchObject({ status: 422, code: 'ValidationFailed' });
+    expect(answer.pointers.length).toBeGreaterThan(2);
+    expect(answer.pointers.filter((pointer) => !/^\/spec\/\w+$/.test(pointer))).toEqual([]);
   });
 
   it.each([[[]], ['text'], [7], [null]])('the body %j', async (body) => {

@@ -10,7 +10,7 @@ export const PROBLEM_TYPE = 'application/problem+json';
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = operatingFailure(error);
   const problem = problemDocument(known, request);
-  if (problem.status >= 500 && problem.status !== 501)
+  if (problem.status >= 500)
     request.log.error({ err: error, requestId: request.id, route: request.routeOptions.url }, 'request failed');
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer realm="trainyard"');
   if (problem.status === 503 && !reply.hasHeader('retry-after')) void reply.header('retry-after', '1');

@@ -65,6 +65,7 @@ async function insert(tx: Queryable, jobs: readonly JobRow[]): Promise<ReadonlyS
     textArray(jobs.map((job) => job.status)),
     jobs.map((job) => job.gpuSecondsEstimate),
     jobs.map((job) => job.submittedAt),
+    textArray(jobs.map((job) => job.submittedBy)),
   ]);
   return new Set(rows.map((row) => row.id));
 }
@@ -96,8 +97,8 @@ const INSERT_JOBS = {
   // No conflict target, as in the statement for one (job-rows.ts). A key that comes twice in the batch is stored once.
   text: `
     insert into jobs (id, project, type, idempotency_key, request_digest, workflow_id, priority, spec, labels, description, status,
-                      gpu_seconds_estimate, submitted_at)
+                      gpu_seconds_estimate, submitted_at, submitted_by)
     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::jsonb[], $9::jsonb[],
-                         $10::text[], $11::text[], $12::float8[], $13::timestamptz[])
+                         $10::text[], $11::text[], $12::float8[], $13::timestamptz[], $14::text[])
     on conflict do nothing returning id`,
 };

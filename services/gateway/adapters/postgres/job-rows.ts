@@ -8,7 +8,7 @@ export const DELETED_LABEL = 'trainyard.deleted';
 export const VISIBLE = `not labels ? '${DELETED_LABEL}'`;
 
 export const JOB_COLUMNS = `id, project, type, idempotency_key, request_digest, workflow_id, priority, spec, labels, description, status, step,
-  result, error, gpu_seconds_estimate, submitted_at, started_at, finished_at`;
+  result, error, gpu_seconds_estimate, submitted_at, started_at, finished_at, parent_job_id, submitted_by`;
 
 export interface JobRecord {
   id: string;
@@ -29,6 +29,8 @@ export interface JobRecord {
   submitted_at: Date;
   started_at: Date | null;
   finished_at: Date | null;
+  parent_job_id: string | null;
+  submitted_by: string | null;
 }
 
 export function jobRow(record: JobRecord): JobRow {
@@ -52,6 +54,8 @@ export function jobRow(record: JobRecord): JobRow {
     submittedAt: record.submitted_at,
     startedAt: record.started_at,
     finishedAt: record.finished_at,
+    parentJobId: record.parent_job_id,
+    submittedBy: record.submitted_by,
     deleted: deleted !== undefined,
   };
 }
@@ -61,8 +65,8 @@ export const INSERT_JOB = {
   // No conflict target: with one, a parallel insert could fail on the unique workflow id before it is seen to be the same key.
   text: `
     insert into jobs (id, project, type, idempotency_key, request_digest, workflow_id, priority, spec, labels, description, status,
-                      gpu_seconds_estimate, submitted_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict do nothing`,
+                      gpu_seconds_estimate, submitted_at, submitted_by)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict do nothing`,
 };
 
 export const insertValues = (job: JobRow): unknown[] => [
@@ -79,4 +83,5 @@ export const insertValues = (job: JobRow): unknown[] => [
   job.status,
   job.gpuSecondsEstimate,
   job.submittedAt,
+  job.submittedBy,
 ];

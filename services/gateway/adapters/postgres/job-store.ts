@@ -1,7 +1,7 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
-import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
+import { FINAL_STATUSES, type JobStatus } from '#lib/contracts/jobs.ts';
 import { type Database, type Queryable, sqlState } from '#lib/postgres/database.ts';
-import type { Inserted, JobRow, JobStore, SubmissionSnapshot } from '../../app/ports.ts';
+import type { Inserted, JobRow, JobStore, SnapshotQuery, SubmissionSnapshot } from '../../app/ports.ts';
 import type { Budget } from '../../domain/budget.ts';
 import { insertJobs } from './job-batch.ts';
 import { DELETED_LABEL, INSERT_JOB, insertValues, JOB_COLUMNS, type JobRecord, jobRow, VISIBLE } from './job-rows.ts';
@@ -30,12 +30,12 @@ export class PostgresJobStore implements JobStore {
     this.#bus = bus;
   }
 
-  async snapshot(query: Parameters<JobStore['snapshot']>[0]): Promise<SubmissionSnapshot | null> {
+  async snapshot(query: SnapshotQuery): Promise<SubmissionSnapshot | null> {
     const [snapshot = null] = await this.snapshots([query]);
     return snapshot;
   }
 
-  snapshots(queries: Parameters<JobStore['snapshots']>[0]): Promise<readonly (SubmissionSnapshot | null)[]> {
+  snapshots(queries: readonly SnapshotQuery[]): Promise<readonly (SubmissionSnapshot | null)[]> {
     return readSnapshots(this.#database, queries);
   }
 
@@ -102,8 +102,9 @@ export class PostgresJobStore implements JobStore {
     return one(rows);
   }
 
-  publishUnlessFinal(
+  publishWhile(
     id: string,
+    statuses: readonly JobStatus[],
     messages: readonly OutgoingMessage[],
   ): Promise<{ job: JobRow; published: boolean } | null> {
     return this.#database.transaction(async (tx) => {
@@ -113,8 +114,8 @@ export class PostgresJobStore implements JobStore {
       );
       const job = one(rows);
       if (job === null) return null;
-      if (FINAL_STATUSES.includes(job.status)) return { job, published: false };
-      // A cancel request must not overtake the start, which may still lie in the outbox of a gateway that has died.
+      if (!statuses.includes(job.status)) return { job, published: false };
+      // A request about a job must not overtake the start, which may still lie in the outbox of a gateway that has died.
       await this.#bus.publishIn(tx, messages, { inOrder: true });
       return { job, published: true };
     });

@@ -134,8 +134,10 @@ function refuseTooLong(headers: IncomingHttpHeaders, maxBytes: number): void {
 
 function defaultFormat(headers: IncomingHttpHeaders): DatasetFormat {
   if (headers['content-type']?.startsWith(TEXT) === true) return 'text';
-  throw new TrainyardError('ValidationFailed', 'JSON Lines come in two formats', {
-    fields: [{ pointer: '/query/format', message: 'is required: jsonl_text or jsonl_prompt_completion' }],
+  throw new TrainyardError('ValidationFailed', 'JSON Lines come in several formats', {
+    fields: [
+      { pointer: '/query/format', message: 'is required: jsonl_text, jsonl_prompt_completion or jsonl_preferences' },
+    ],
   });
 }
 

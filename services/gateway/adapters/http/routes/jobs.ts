@@ -12,6 +12,7 @@ import { principalOf, projectOf, scopeOf } from '../access.ts';
 import type { App, HttpServices } from '../app-types.ts';
 import { decodeCursor, encodeCursor, jobPosition } from '../cursor.ts';
 import { type Body, PageQuery, ProjectQuery, problems, ref } from '../schemas.ts';
+import { SUBMIT_JOB } from '../submit-schemas.ts';
 import { passThrough } from '../validation.ts';
 import { jobView } from '../views.ts';
 
@@ -28,12 +29,12 @@ export function jobRoutes(app: App, services: HttpServices): void {
     {
       schema: { tags, summary: 'A job', params: JobId, response: { 200: ref('Job'), ...problems(404) } },
     },
-    async (request) => view(services, await findJob(gateway, request.params.id, scopeOf(request, 'viewer'))),
+    async (request) => shownJob(services, await findJob(gateway, request.params.id, scopeOf(request, 'viewer'))),
   );
 }
 
 /** Project and id for a command on a job. Another project's job is not found, whatever the role; then the role counts. */
-async function commanded(
+export async function commanded(
   request: FastifyRequest<{ Params: { id: string } }>,
   { gateway }: HttpServices,
 ): Promise<{ id: string; project: string | null }> {
@@ -42,7 +43,8 @@ async function commanded(
   return { id, project: scopeOf(request, 'submitter') };
 }
 
-async function view({ database }: HttpServices, job: JobRow): Promise<Body<'Job'>> {
+/** The job with the lane time it has used. */
+export async function shownJob({ database }: HttpServices, job: JobRow): Promise<Body<'Job'>> {
   return jobView(job, (await laneSeconds(database, [job.workflowId])).get(job.workflowId));
 }
 
@@ -64,14 +66,14 @@ function submitRoute(app: App, services: HttpServices): void {
         headers: Type.Object({
           'idempotency-key': Type.Optional(Type.String({ description: 'instead of the member of the body' })),
         }),
-        body: ref('SubmitFineTune'),
+        body: SUBMIT_JOB,
         response: {
           200: {
             description: 'the job that this key made before, or the result of a dry run',
             content: { 'application/json': { schema: Type.Union([ref('Job'), ref('DryRun')]) } },
           },
           201: ref('Job'),
-          ...problems(400, 402, 404, 409, 413, 415, 501),
+          ...problems(400, 402, 404, 409, 413, 415),
         },
       },
     },
@@ -86,13 +88,19 @@ function submitRoute(app: App, services: HttpServices): void {
         });
       try {
         const headerKey = request.headers['idempotency-key'];
-        const result = await submitJob(services.gateway, { project, body: request.body, headerKey, dryRun });
+        const result = await submitJob(services.gateway, {
+          project,
+          body: request.body,
+          headerKey,
+          dryRun,
+          submittedBy: principalOf(request).keyId,
+        });
         count(result.kind);
         if (result.kind === 'dryRun') {
           const { submission, gpuSecondsEstimate, gpuSecondsFree } = result;
           return { valid: true, gpuSecondsEstimate, gpuSecondsFree, spec: submission.spec };
         }
-        if (result.kind === 'existing') return await view(services, result.job);
+        if (result.kind === 'existing') return await shownJob(services, result.job);
         reply.code(201).header('location', `/v1/jobs/${result.job.id}`);
         return jobView(result.job);
       } catch (error) {
@@ -129,6 +137,11 @@ function listRoute(app: App, { database }: HttpServices): void {
         maxItems: 16,
         description: '`name:value`; a job must have all of them',
       }),
+      parent: Type.Optional(Type.String({ maxLength: 128, description: 'the jobs that this one started' })),
+      includeChildren: Type.Boolean({
+        default: false,
+        description: 'also jobs that another one started; left out else',
+      }),
     },
     { additionalProperties: false },
   );
@@ -147,7 +160,10 @@ function listRoute(app: App, { database }: HttpServices): void {
       const project = scopeOf(request, 'viewer', named);
       const labels = Object.fromEntries(label.map((text) => splitAt(text, text.indexOf(':'))));
       const after = decodeCursor(cursor, jobPosition);
-      const { jobs, next } = await listJobs(database, { project, statuses, types, labels }, { limit, after });
+      const { parent = null, includeChildren } = request.query;
+      const children = parent === null ? (includeChildren ? 'shown' : 'hidden') : { of: parent };
+      const filter = { project, statuses, types, labels, children } as const;
+      const { jobs, next } = await listJobs(database, filter, { limit, after });
       const seconds = await laneSeconds(
         database,
         jobs.map((job) => job.workflowId),
@@ -184,7 +200,7 @@ function commandRoutes(app: App, services: HttpServices): void {
       const by = principalOf(request).keyId;
       const job = await cancelJob(gateway, { ...target, by, reason: request.body.reason ?? null });
       reply.code(202);
-      return view(services, job);
+      return shownJob(services, job);
     },
   );
   app.patch(
@@ -200,7 +216,7 @@ function commandRoutes(app: App, services: HttpServices): void {
     },
     async (request) => {
       const target = await commanded(request, services);
-      return view(services, await changeJob(gateway, { ...target, change: request.body }));
+      return shownJob(services, await changeJob(gateway, { ...target, change: request.body }));
     },
   );
   app.delete(
