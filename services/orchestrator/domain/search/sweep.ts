@@ -181,13 +181,14 @@ function pruning(input: HpoInput, state: SweepState, event: PruningEvent) {
 function reported(
   input: HpoInput,
   { state, actions }: Step,
-  number: number,
+  { number, isThrough }: { readonly number: number; readonly isThrough: boolean },
   point: { readonly step: number; readonly value: number | null },
 ): Step {
   const trial = state.trials[number];
   if (trial === undefined) return { state, actions };
   const { step, value } = point;
-  const { plannedSteps } = trial;
+  // Its last step came in the same message: stopping it would save nothing and lose a result.
+  const plannedSteps = isThrough ? 0 : trial.plannedSteps;
   const seen = trial.lastReport === null || step > trial.lastReport.step;
   const known = seen ? withTrial(state, { ...trial, lastReport: point, steps: Math.max(trial.steps, step) }) : state;
   const judged = pruning(input, known, { type: 'report', trial: number, step, value: value ?? 'NaN', plannedSteps });
