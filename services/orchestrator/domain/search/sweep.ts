@@ -148,11 +148,14 @@ function hear(input: HpoInput, state: SweepState, signal: WorkflowSignal): Step 
   const trial = number === null ? undefined : state.trials[number];
   if (trial === undefined) return { state, actions: [] };
   switch (signal.signal) {
-    case 'child.reported':
-      return signal.data.points.reduce<Step>((step, point) => reported(input, step, trial.number, point), {
+    case 'child.reported': {
+      const { points } = signal.data;
+      const isThrough = points.some(({ step }) => step >= trial.plannedSteps);
+      return points.reduce<Step>((step, point) => reported(input, step, { number: trial.number, isThrough }, point), {
         state,
         actions: [],
       });
+    }
     case 'child.paused': {
       const { step, gpuSeconds } = signal.data;
       return only(withTrial(state, { ...trial, atRest: true, steps: Math.max(trial.steps, step), gpuSeconds }));
