@@ -141,6 +141,13 @@ export function jobStatusOf(registry: WorkflowRegistry, { state, running }: Cell
   return waits ?? (running ? JOB_STATUS.running : JOB_STATUS.queued);
 }
 
+/** Nothing of it runs, nor will until people or a canary say so: its place in the project's cap is others' meanwhile. */
+export function rests(registry: WorkflowRegistry, { state }: Cell): boolean {
+  if (state === null) return false;
+  if (state.paused !== undefined) return !Object.values(state.activities).some((entry) => entry.state === 'running');
+  return (registry.machine(state.start.definition)?.statusOf(state.machine.value) ?? null) !== null;
+}
+
 export const isFinalStatus = (status: JobStatus): boolean => FINAL_STATUSES.includes(status);
 
 /** GPU seconds a workflow has used: running time of its GPU-lane attempts, lost or not. Its children book their own. */

@@ -9,7 +9,7 @@ import { type Effect, evolve } from '../domain/workflow-state.ts';
 import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { Announcements } from './announcements.ts';
 import type { Batch } from './batch.ts';
-import { type Cell, gpuSecondsOf, isFinalStatus, jobStatusOf } from './cell.ts';
+import { type Cell, gpuSecondsOf, isFinalStatus, jobStatusOf, rests } from './cell.ts';
 import { carryOutRelation, isRelation } from './relations.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { ShardMemory } from './shard.ts';
@@ -83,7 +83,14 @@ export class Decider {
       context.batch.touchExtras(cell);
     if (REPORTED_BY_WORKER.includes(fact.type) && 'activityId' in fact.data && fact.data.activityId !== null)
       context.dispatcher?.release(cell.workflowId, fact.data.activityId, fact.data.epoch ?? 0);
+    if (cell.running && rests(this.#registry, cell)) this.#leavePlace(context, cell);
     this.carryOut(context, cell, effects);
+  }
+
+  #leavePlace({ batch, dispatcher }: DecisionContext, cell: Cell): void {
+    cell.running = false;
+    if (cell.header !== null) dispatcher?.workflowEnded(cell.workflowId, cell.header.project);
+    batch.notifyPeers ||= dispatcher === null;
   }
 
   /** The effects of one fact; an empty list and a parked cell when the machine throws. */
@@ -128,6 +135,8 @@ export class Decider {
           break;
         case 'reopened':
           cell.status = 'open';
+          // Its place went to others when it ended.
+          cell.running = false;
           if (cell.header !== null) context.batch.reopened.push(cell.header.jobId);
           break;
         case 'finished':
@@ -171,7 +180,7 @@ export class Decider {
       priority: cell.header.priority,
       submittedAtMs: cell.header.submittedAtMs,
       notBeforeMs: entry.notBeforeMs,
-      workflowRuns: cell.running,
+      workflowRuns: cell.running || cell.header.parent !== null,
     };
     this.#memory.setUnplaced(queued);
     context.dispatcher?.enqueue(queued);

@@ -214,7 +214,8 @@ export class Dispatcher {
       const remote = this.#remoteQueue.delete(activityKey(activity.workflowId, activity.activityId));
       this.dequeue(activity.workflowId, activity.activityId);
       this.occupy(activity.workflowId, activity.activityId, activity.epoch, workerId, remote);
-      addTo(remote ? this.#remoteRunning : this.#runningByProject, activity.project, activity.workflowId);
+      if (!activity.workflowRuns)
+        addTo(remote ? this.#remoteRunning : this.#runningByProject, activity.project, activity.workflowId);
     }
     return decisions;
   }
