@@ -1,3 +1,4 @@
+import type { LagRow } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
@@ -31,6 +32,9 @@ const EXPIRE_EVERY_MS = 500;
 
 /** Longer than a message is under way without faults. */
 const QUIET_AFTER_MS = 3_000;
+
+const isBehind = ({ topic, nextOffset, endOffset }: LagRow): boolean =>
+  topic !== 'workers.events' && nextOffset < endOffset;
 
 const isWaiting = (state: string): boolean => state === 'queued' || state === 'placed' || state === 'running';
 
@@ -148,10 +152,20 @@ export class World implements ProcessWorld {
   get isQuiet(): boolean {
     if (this.sim.nowMs - this.#lastFactAtMs < QUIET_AFTER_MS) return false;
     if (this.clients.waiting > 0 || this.people.busy || this.database.outbox.length > 0) return false;
+    if (this.broker.lag('orchestrator').some(isBehind)) return false;
     return [...this.database.activities.values()].every(({ state, workflowId }) => {
       const row = this.database.workflows.get(workflowId);
-      return !isWaiting(state) || row?.status !== 'open' || row.paused;
+      if (!isWaiting(state) || row?.status !== 'open' || row.paused) return true;
+      return state === 'queued' && !row.running && row.parent === null && this.#isFull(row.project);
     });
+  }
+
+  /** As many workflows of the project run, or wait for children that rest, as may. */
+  #isFull(project: string): boolean {
+    const rows = [...this.database.workflows.values()];
+    const running = rows.filter((row) => row.project === project && row.status === 'open' && row.running);
+    const cap = this.database.budget.projects.get(project)?.maxRunningWorkflows ?? 0;
+    return running.filter(({ parent }) => parent === null).length >= cap;
   }
 
   /**
