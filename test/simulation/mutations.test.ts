@@ -10,6 +10,8 @@ const QUICKLY_FOUND = [
   'budget settled twice',
   'commands not committed',
   'cap counted wrong',
+  'pause forgotten at take-over',
+  'promotion not idempotent',
 ];
 
 it('there are at least twelve hand-made bugs, each with a name of its own', () => {

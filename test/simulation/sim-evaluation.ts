@@ -32,7 +32,9 @@ function measured({ suite }: EvaluationSuite, seed: number): EvaluationMetric[] 
       return seed % UNMEASURED_EVERY === 0 ? [] : [metric('toxicity.share', one(TOXIC_EVERY, 0.5, 0.01))];
     case 'preference_accuracy':
       return [metric('preference.accuracy', one(DISLIKED_EVERY, 0.4, 0.8), { higherIsBetter: true })];
-    default:
+    case 'bias':
+    case 'cloze':
+    case 'refusal':
       return [];
   }
 }

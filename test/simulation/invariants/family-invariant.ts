@@ -41,10 +41,12 @@ export class FamilyInvariant {
   }
 
   committed(commit: Commit): void {
-    const rested = new Map([...this.#members].map(([id, { paused }]) => [id, paused !== undefined]));
+    const commands = commit.messages
+      .filter(({ headers }) => headers['ce_type'] === 'ExecuteActivity')
+      .map(({ headers }) => headers['ce_id'] ?? '');
+    const rested = commands.map((id) => this.#memberOf(id)?.paused !== undefined);
     for (const event of commit.events) this.#logged(event);
-    for (const { headers } of commit.messages)
-      if (headers['ce_type'] === 'ExecuteActivity') this.#sent(headers['ce_id'] ?? '', rested);
+    for (const [n, id] of commands.entries()) this.#sent(id, rested[n] === true);
     for (const { jobId, parentJobId } of commit.children) {
       const parent = this.#database.jobs.get(parentJobId);
       this.#violations.check(
@@ -90,14 +92,17 @@ export class FamilyInvariant {
   }
 
   /** Nothing is sent for a workflow that rested before and rests still. */
-  #sent(id: string, rested: ReadonlyMap<string, boolean>): void {
-    const workflowId = id.split(':')[1] ?? '';
-    const member = this.#members.get(workflowId);
+  #sent(id: string, rested: boolean): void {
+    const paused = this.#memberOf(id)?.paused;
     this.#violations.check(
       RULES.pausedRests,
-      rested.get(workflowId) !== true || member?.paused === undefined,
-      () => `${id} is sent while its workflow is paused (${member?.paused})`,
+      !rested || paused === undefined,
+      () => `${id} is sent while its workflow is paused (${paused})`,
     );
+  }
+
+  #memberOf(command: string): Member | undefined {
+    return this.#members.get(command.split(':')[1] ?? '');
   }
 
   /** By whoever is no workflow, or by a parent that takes its children along. */
