@@ -218,6 +218,13 @@ describe('a model against three others', () => {
   });
 });
 
+test('one comparison asks nothing of the program that it could not do before', async () => {
+  const output = await run('evaluate_models', input({ jobId: 'one', compareWith: [base] }));
+  expect(output.comparisons.map(({ metrics }) => metrics)).toEqual([output.metrics]);
+  const spec = await readFile(join(root, 'workspace', 'jobs', 'one', 'spec-evaluate_models-e1.json'), 'utf8');
+  expect(Object.keys(JSON.parse(spec) as object)).not.toContain('comparisons');
+});
+
 test('a model can be evaluated for itself', async () => {
   const output = await run('evaluate_models', input({ jobId: 'alone', compareWith: [], samples: 0 }));
   expect(output.comparisons).toEqual([]);

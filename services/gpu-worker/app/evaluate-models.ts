@@ -49,7 +49,9 @@ export async function evaluateModels(platform: GpuPlatform, context: Context): P
     protocol: 'trainyard-trainer/1',
     method: 'evaluate',
     model,
-    ...(baseline === undefined ? {} : { baseline, comparisons }),
+    ...(baseline === undefined ? {} : { baseline }),
+    // Programs that know one baseline only can do what needs no more.
+    ...(comparisons.length === 0 ? {} : { comparisons }),
     dataDir,
     ...(preferenceDataDir === null ? {} : { preferenceDataDir }),
     outputDir,
