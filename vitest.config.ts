@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 const HEAVY = ['test/e2e/**/*.test.ts'];
-const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry}/**/*.test.ts'];
+const DATABASE = ['test/integration/**/*.test.ts', 'lib/{bus,postgres,model-registry,promotion}/**/*.test.ts'];
 /** They need a Kafka, a schema registry, an S3 server or MLflow: test/support/peers. */
 const PEERS = ['test/peers/**/*.test.ts', '{lib,test/chaos}/**/*.peer.test.ts'];
 

@@ -5,9 +5,9 @@ import {
   DEFAULT_MAX_CATEGORIES,
   DEFAULT_SAMPLE,
   type FeatureRow,
-} from '../services/drift-monitor/domain/build-reference-profile.ts';
+} from '#lib/statistics/build-reference-profile.ts';
 import { type JudgePolicy, judgeWindow } from '../services/drift-monitor/domain/judge-window.ts';
-import type { ReferenceProfile } from '../services/drift-monitor/domain/reference-profile.ts';
+import type { ReferenceProfile } from '#lib/statistics/reference-profile.ts';
 import { WindowSketch } from '../services/drift-monitor/domain/window-sketch.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { machineBusyMs, machineKind, memoryOf, requireLinux } from './support/machine.ts';

@@ -28,6 +28,7 @@ describe('a supervised service', () => {
       settings: {
         home,
         databaseUrl: 'postgresql://nowhere',
+        inferencePort: 1,
         ports: {},
         logLevel: 'info',
         stopTimeoutMs: 1_000,

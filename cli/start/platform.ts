@@ -111,6 +111,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     const settings = {
       home,
       databaseUrl,
+      inferencePort: await freePort(),
       ports: options.ports ?? {},
       logLevel: options.logLevel ?? 'info',
       stopTimeoutMs: stopWithinMs - STOP_MARGIN_MS,

@@ -5,6 +5,7 @@ import { SERVICES, type ServiceDefinition, type ServiceSettings, serviceEnvironm
 const settings: ServiceSettings = {
   home: homeAt('/data/my home'),
   databaseUrl: 'postgresql://ours',
+  inferencePort: 8_090,
   ports: {},
   logLevel: 'warn',
   stopTimeoutMs: 6_000,
@@ -49,6 +50,12 @@ describe('the environment of a service', () => {
     const environment = serviceEnvironment(named('gateway'), 9_000, settings);
     expect(environment).toMatchObject({ GATEWAY_PORT: '9000', ADMIN_KEY_FILE: '/data/my home/admin.key' });
     expect(environment).not.toHaveProperty('HEALTH_PORT');
+  });
+
+  it('leads the gateway to the door of the GPU worker, and nobody else', () => {
+    expect(serviceEnvironment(named('gateway'), 1, settings)['INFERENCE_URL']).toBe('http://127.0.0.1:8090');
+    expect(serviceEnvironment(named('gpu-worker'), 1, settings)['INFERENCE_PORT']).toBe('8090');
+    expect(serviceEnvironment(named('orchestrator'), 1, settings)).not.toHaveProperty('INFERENCE_PORT');
   });
 
   it('lets the overrides of one service win over those of all', () => {

@@ -12,7 +12,9 @@ export interface ServiceDefinition {
   /** Options of Node for this service. */
   readonly nodeOptions?: readonly string[];
   /** Variables of this service alone. */
-  readonly environment?: (home: Home) => Readonly<Record<string, string>>;
+  readonly environment?: (
+    settings: Pick<ServiceSettings, 'home' | 'inferencePort'>,
+  ) => Readonly<Record<string, string>>;
 }
 
 const SERVICES_FOLDER = resolve(import.meta.dirname, '../../services');
@@ -35,10 +37,19 @@ export const SERVICES: readonly ServiceDefinition[] = [
     name: 'gateway',
     entry: entryOf('gateway'),
     port: 'GATEWAY_PORT',
-    environment: (home) => ({ ADMIN_KEY_FILE: home.adminKeyFile }),
+    environment: ({ home, inferencePort }) => ({
+      ADMIN_KEY_FILE: home.adminKeyFile,
+      INFERENCE_URL: `http://127.0.0.1:${inferencePort}`,
+    }),
   },
   { name: 'cpu-worker', entry: entryOf('cpu-worker'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
-  { name: 'gpu-worker', entry: entryOf('gpu-worker'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
+  {
+    name: 'gpu-worker',
+    entry: entryOf('gpu-worker'),
+    port: 'HEALTH_PORT',
+    nodeOptions: SMALL_YOUNG_GENERATION,
+    environment: ({ inferencePort }) => ({ INFERENCE_PORT: String(inferencePort) }),
+  },
   { name: 'drift-monitor', entry: entryOf('drift-monitor'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
 ];
 
@@ -46,6 +57,8 @@ export const SERVICES: readonly ServiceDefinition[] = [
 export interface ServiceSettings {
   readonly home: Home;
   readonly databaseUrl: string;
+  /** Where the gateway asks the GPU worker for completions; the same over all restarts of both. */
+  readonly inferencePort: number;
   /** Bus, registry and stores that are not the embedded ones. */
   readonly ports: Readonly<Record<string, string>>;
   readonly logLevel: string;
@@ -81,7 +94,7 @@ export function serviceEnvironment(
     TRAINYARD_HOME: home.root,
     LOG_LEVEL: settings.logLevel,
     STOP_TIMEOUT_MS: String(settings.stopTimeoutMs),
-    ...service.environment?.(home),
+    ...service.environment?.(settings),
     ...settings.ports,
   };
   // Neither port may come from outside: the other one would open a second server.

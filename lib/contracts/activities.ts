@@ -121,6 +121,8 @@ const RegisterModel = {
     configDigest: Digest,
     codeCommit: Type.String(),
     report: Type.Object({ key: Type.String(), digest: Digest }),
+    /** Of `assemble_training_data`: what a later retrain takes for known. */
+    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Digest })),
     vocabularySize: Type.Integer(),
   }),
   output: Type.Object({
@@ -147,6 +149,8 @@ export const ACTIVITIES = {
   ...FINE_TUNE_ACTIVITIES,
   ...EVALUATION_ACTIVITIES,
   ...SEARCH_ACTIVITIES,
+  /** The best trial of `hpo`, on the validation split that all trials shared. */
+  evaluate_best: RunEvaluation,
   ...ALIGNMENT_ACTIVITIES,
   ...RETRAIN_ACTIVITIES,
 } as const;

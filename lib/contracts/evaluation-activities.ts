@@ -54,6 +54,4 @@ export const EVALUATION_ACTIVITIES = {
   run_quality_evaluation: EvaluateModels,
   /** Champion and challenger of `retrain`. */
   compare_with_champion: EvaluateModels,
-  /** The best trial of `hpo`. */
-  evaluate_best: EvaluateModels,
 } as const;

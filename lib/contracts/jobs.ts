@@ -185,6 +185,8 @@ export const FineTuneInput = Type.Object({
   configDigest: Type.String({ pattern: '^[0-9a-f]{64}$' }),
   /** Commit of the code that took the job in, for the lineage. */
   codeCommit: Type.String({ minLength: 1 }),
+  /** The rows that the data was assembled from, for the next incremental retrain. */
+  rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Type.String() })),
   /** A trial of a search ends with its artifacts stored: the search evaluates and registers the best one. */
   purpose: Type.Optional(Type.Literal('trial')),
 });

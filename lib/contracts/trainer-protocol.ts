@@ -277,13 +277,18 @@ export const StandaloneSuite = Type.Union([...standaloneSuites]);
 export const EvaluationSuite = Type.Union([...standaloneSuites, PreferenceAccuracySuite]);
 export type EvaluationSuite = Static<typeof EvaluationSuite>;
 
-/** Evaluation of one model, and of a base model on the same items when `baseline` is given. */
+/** Further models that one evaluation compares with. */
+const MAX_COMPARISONS = 16;
+
+/** Evaluation of one model, and on the same items of a base model (`baseline`) and of any further ones (`comparisons`). */
 export const EvaluateSpec = Type.Object(
   {
     protocol: Type.Literal('trainyard-trainer/1'),
     method: Type.Literal('evaluate'),
     model: TrainerBase,
     baseline: Type.Optional(TrainerBase),
+    /** Each is scored once, one model in memory at a time; the report has an entry a member in `comparisons`. */
+    comparisons: Type.Optional(Type.Array(TrainerBase, { maxItems: MAX_COMPARISONS })),
     dataDir: Type.String({ minLength: 1 }),
     /** A folder as `PreferenceDataset` describes; the suite `preference_accuracy` needs it and a baseline. */
     preferenceDataDir: Type.Optional(Type.String({ minLength: 1 })),
@@ -340,6 +345,8 @@ export type EvaluationMetric = Static<typeof EvaluationMetric>;
 export const EvaluationReport = Type.Object({
   format: Type.Literal('trainyard-evaluation/1'),
   metrics: Type.Array(EvaluationMetric),
+  /** Present when the spec has `comparisons`, in their order: the model's metrics with that one as the baseline. */
+  comparisons: Type.Optional(Type.Array(Type.Object({ metrics: Type.Array(EvaluationMetric) }))),
   samples: Type.Array(Type.Object({ prompt: Type.String(), text: Type.String() })),
 });
 export type EvaluationReport = Static<typeof EvaluationReport>;

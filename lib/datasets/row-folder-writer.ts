@@ -29,7 +29,8 @@ export interface TokenRowFolder {
   readonly sourceDigest: string;
   readonly configDigest: string;
   readonly tokenizerJson: string;
-  readonly rows: Iterable<SplitRow>;
+  /** Taken one after the other: what is not in an open shard is not held. */
+  readonly rows: Iterable<SplitRow> | AsyncIterable<SplitRow>;
   readonly shardTokens?: number;
 }
 
@@ -48,7 +49,7 @@ export async function writeTokenRows(folder: TokenRowFolder): Promise<Preference
     validation: new RowShardWriter(dir, 'validation', shardTokens),
   };
   const partsOfRow = ROW_PARTS[format].length;
-  for (const { split, parts } of folder.rows) {
+  for await (const { split, parts } of folder.rows) {
     invariant(parts.length === partsOfRow, `a row of ${format} has ${partsOfRow} parts`);
     for (const part of parts) {
       invariant(part.length > 0, `a part of a row of ${format} is empty`);

@@ -1,5 +1,5 @@
 import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
-import type { Lineage, ModelVersion, NewModelVersion, Stage } from './port.ts';
+import { type Lineage, type ModelVersion, type NewModelVersion, OPTIONAL_LINEAGE, type Stage } from './port.ts';
 
 export interface Tag {
   readonly key: string;
@@ -12,7 +12,7 @@ export const STAGE_TAG = 'trainyard.stage';
 const MANIFEST_KEY_TAG = 'trainyard.manifest_key';
 
 /** Where each member of the lineage stands. */
-const LINEAGE_TAGS: { readonly [K in keyof Lineage]: string } = {
+const LINEAGE_TAGS: { readonly [K in keyof Lineage]-?: string } = {
   jobId: 'trainyard.job_id',
   runId: 'trainyard.run_id',
   datasetName: 'trainyard.dataset_name',
@@ -23,8 +23,12 @@ const LINEAGE_TAGS: { readonly [K in keyof Lineage]: string } = {
   baseModelDigest: 'trainyard.base_model_digest',
   evaluationReportDigest: 'trainyard.evaluation_report_digest',
   manifestDigest: 'trainyard.manifest_digest',
+  rewardModelDigest: 'trainyard.reward_model_digest',
+  safetyReportDigest: 'trainyard.safety_report_digest',
 };
 const LINEAGE_FIELDS = Object.entries(LINEAGE_TAGS) as [keyof Lineage, string][];
+
+const isOptional = (field: keyof Lineage): boolean => (OPTIONAL_LINEAGE as readonly string[]).includes(field);
 
 const VERSION_TAGS = new Set([
   'trainyard.project',
@@ -60,7 +64,10 @@ export function versionTags(created: NewModelVersion, version: number, stage: St
   };
   return [
     ...pairs(ours),
-    ...LINEAGE_FIELDS.map(([field, key]) => ({ key, value: created.lineage[field] })),
+    ...LINEAGE_FIELDS.flatMap(([field, key]) => {
+      const value = created.lineage[field];
+      return value === undefined ? [] : [{ key, value }];
+    }),
     ...pairs(created.tags),
   ];
 }
@@ -75,8 +82,8 @@ export function versionOfTags(
   const lineage: Partial<Record<keyof Lineage, string>> = {};
   for (const [field, key] of LINEAGE_FIELDS) {
     const value = values.get(key);
-    if (value === undefined) return null;
-    lineage[field] = value;
+    if (value !== undefined) lineage[field] = value;
+    else if (!isOptional(field)) return null;
   }
   if (manifestKey === undefined) return null;
   return { ...known, manifestKey, lineage: lineage as Lineage, tags: userTags(tags, (key) => VERSION_TAGS.has(key)) };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LINEAGE, type ModelRegistryHarness, newVersion, PROJECT, withCode } from './model-registry-harness.ts';
 import { metrics, refusedMetrics, runs } from './model-registry-runs.contract.ts';
-import type { Lineage, ModelRegistry, NewModelVersion } from './port.ts';
+import { type Lineage, type ModelRegistry, type NewModelVersion, OPTIONAL_LINEAGE } from './port.ts';
 
 /** The rules that every model registry keeps (numbers as in `port.ts`). Every test has models and runs of its own. */
 export function modelRegistryContract(name: string, factory: () => Promise<ModelRegistryHarness>): void {
@@ -141,6 +141,27 @@ function lineage(registry: () => ModelRegistry): void {
       );
     },
   );
+
+  test('MR-3: what only aligned models have comes back when it was given, and is absent when not', async () => {
+    const aligned = { ...LINEAGE, rewardModelDigest: 'a'.repeat(64), safetyReportDigest: '9'.repeat(64) };
+    const { rewardModelDigest: _, ...dpo } = aligned;
+    for (const [key, given] of Object.entries({ ppo: aligned, dpo, plain: LINEAGE })) {
+      const created = await registry().createVersion(newVersion('aligned', key, { lineage: given }));
+      expect(created.lineage).toEqual(given);
+      expect((await registry().getVersion(PROJECT, 'aligned', created.version))?.lineage).toEqual(given);
+    }
+  });
+
+  test.each(OPTIONAL_LINEAGE)('MR-3: an empty %s is refused and stores nothing', async (field) => {
+    for (const value of ['', '  ', null]) {
+      const lineage = { ...LINEAGE, [field]: value } as Lineage;
+      await expect(registry().createVersion(newVersion('not-aligned', 'a', { lineage }))).rejects.toMatchObject({
+        code: 'ValidationFailed',
+        fields: [{ pointer: `/lineage/${field}` }],
+      });
+    }
+    expect(await registry().listVersions(PROJECT, 'not-aligned', { limit: 10 })).toEqual([]);
+  });
 
   test.each<[string, Partial<NewModelVersion>, string]>([
     ['no source key', { sourceKey: '' }, '/sourceKey'],

@@ -2,7 +2,7 @@
 export const STAGES = ['dev', 'staging', 'prod', 'archived'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Where a version came from. No member is ever null or empty. */
+/** Where a version came from. No member that is there is ever null or empty. */
 export interface Lineage {
   readonly jobId: string;
   readonly runId: string;
@@ -15,7 +15,16 @@ export interface Lineage {
   readonly baseModelDigest: string;
   readonly evaluationReportDigest: string;
   readonly manifestDigest: string;
+  /** Manifest of the reward model that an aligned model was trained against; only after `ppo`. */
+  readonly rewardModelDigest?: string;
+  /** The report that the safety gate passed; only of aligned models. */
+  readonly safetyReportDigest?: string;
 }
+
+export const OPTIONAL_LINEAGE = ['rewardModelDigest', 'safetyReportDigest'] as const;
+type OptionalLineage = (typeof OPTIONAL_LINEAGE)[number];
+/** The members that every lineage has. */
+export type RequiredLineage = Omit<Lineage, OptionalLineage>;
 
 export interface MetricPoint {
   readonly name: string;
@@ -62,7 +71,7 @@ export interface NewModelVersion {
  * Guarantees of every implementation (contract suite `model-registry.contract.ts`):
  * - MR-1 `createVersion` with a known `sourceKey` returns the existing version unchanged: retried or raced, exactly one exists.
  * - MR-2 versions of a model are 1, 2, 3 ... without gaps; a version is created in stage `dev`.
- * - MR-3 a lineage with an empty member is refused (`ValidationFailed`) and stores nothing.
+ * - MR-3 a lineage that lacks a required member, or has an empty one, is refused (`ValidationFailed`) and stores nothing.
  * - MR-4 `upsertRun`, `logMetrics` are idempotent: the same call again changes nothing; metrics are unique by (run, name, step), the last value wins.
  * - MR-5 at most one version per model is `prod`; `setStage(prod)` archives the former one in the same transaction.
  */

@@ -20,12 +20,15 @@ export interface VersionRow {
   readonly base_model_digest: string;
   readonly evaluation_report_digest: string;
   readonly manifest_digest: string;
+  readonly reward_model_digest: string | null;
+  readonly safety_report_digest: string | null;
   readonly tags: Record<string, string>;
   readonly created_at: Date;
 }
 
 export const VERSION_COLUMNS = `project, name, version, stage, manifest_key, job_id, run_id, dataset_name, dataset_version,
-  dataset_digest, config_digest, code_commit, base_model_digest, evaluation_report_digest, manifest_digest, tags, created_at`;
+  dataset_digest, config_digest, code_commit, base_model_digest, evaluation_report_digest, manifest_digest, reward_model_digest, safety_report_digest,
+  tags, created_at`;
 
 export const versionOf = (row: VersionRow): ModelVersion => ({
   project: row.project,
@@ -44,6 +47,8 @@ export const versionOf = (row: VersionRow): ModelVersion => ({
     baseModelDigest: row.base_model_digest,
     evaluationReportDigest: row.evaluation_report_digest,
     manifestDigest: row.manifest_digest,
+    ...(row.reward_model_digest === null ? {} : { rewardModelDigest: row.reward_model_digest }),
+    ...(row.safety_report_digest === null ? {} : { safetyReportDigest: row.safety_report_digest }),
   },
   tags: row.tags,
   createdAt: row.created_at.toISOString(),
@@ -77,8 +82,9 @@ const INSERT_VERSION: NamedStatement = {
   text: `with counted as (update registry_models set last_version = $3 where project = $1 and name = $2)
          insert into registry_versions
            (project, name, version, source_key, manifest_key, tags, job_id, run_id, dataset_name, dataset_version,
-            dataset_digest, config_digest, code_commit, base_model_digest, evaluation_report_digest, manifest_digest)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            dataset_digest, config_digest, code_commit, base_model_digest, evaluation_report_digest, manifest_digest,
+            reward_model_digest, safety_report_digest)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          returning ${VERSION_COLUMNS}`,
 };
 
@@ -138,6 +144,8 @@ export async function insertVersion(tx: Queryable, created: NewModelVersion, ver
     lineage.baseModelDigest,
     lineage.evaluationReportDigest,
     lineage.manifestDigest,
+    lineage.rewardModelDigest ?? null,
+    lineage.safetyReportDigest ?? null,
   ]);
   const [row] = rows;
   invariant(row !== undefined, 'insert ... returning gave no row');

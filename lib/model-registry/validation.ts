@@ -1,5 +1,14 @@
 import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
-import { type Lineage, type MetricPoint, type NewModelVersion, type RunRecord, type Stage, STAGES } from './port.ts';
+import {
+  type Lineage,
+  type MetricPoint,
+  type NewModelVersion,
+  OPTIONAL_LINEAGE,
+  type RequiredLineage,
+  type RunRecord,
+  type Stage,
+  STAGES,
+} from './port.ts';
 
 /*
  * What every registry accepts. The bounds are those of MLflow 3 (measured on 3.17.2): it cuts longer params and tags silently, refuses
@@ -21,7 +30,7 @@ const MAX_PAGE = 1_000;
 /** Keys and digests; the longest is an object key. */
 const MAX_TEXT = 1_024;
 
-const LINEAGE_FIELDS: { readonly [K in keyof Lineage]: true } = {
+const LINEAGE_FIELDS: { readonly [K in keyof RequiredLineage]: true } = {
   jobId: true,
   runId: true,
   datasetName: true,
@@ -45,6 +54,10 @@ export function checkNewVersion(version: NewModelVersion): void {
     ...Object.keys(LINEAGE_FIELDS).flatMap((field) =>
       text(`/lineage/${field}`, (version.lineage as Partial<Lineage>)[field as keyof Lineage]),
     ),
+    ...OPTIONAL_LINEAGE.flatMap((field) => {
+      const value: unknown = version.lineage[field];
+      return value === undefined ? [] : text(`/lineage/${field}`, value);
+    }),
     ...fields('/tags', version.tags, MAX_TAG_CHARACTERS),
   ]);
 }

@@ -84,6 +84,12 @@ export const VARIABLES = {
   MLFLOW_TRACKING_PASSWORD: Type.Optional(Type.String({ minLength: 1, description: 'password of that user' })),
   TRAINYARD_HOME: Type.String({ minLength: 1, default: '.trainyard', description: 'folder of the local platform' }),
   WORKSPACE_DIR: Type.String({ minLength: 1, description: 'folder in which workers keep the files of running jobs' }),
+  INFERENCE_TOKEN: Type.Optional(
+    Type.String({
+      minLength: 16,
+      description: 'shared secret of gateway and GPU worker for completions; may be absent on loopback only',
+    }),
+  ),
   CODE_COMMIT: Type.Optional(
     Type.String({
       minLength: 1,

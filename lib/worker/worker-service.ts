@@ -3,6 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { Gauge } from 'prom-client';
 import { type Static, Type } from 'typebox';
+import type { TransactionalBus } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
 import { usesKafka } from '#lib/messaging/kafka-settings.ts';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
@@ -68,6 +70,13 @@ export interface WorkerPlatform {
   readonly clock?: WaitClock;
 }
 
+/** What was opened for a worker service; closed when the service stops. */
+export interface OpenedWorker extends WorkerPlatform {
+  readonly database: Database;
+  readonly bus: TransactionalBus;
+  readonly codec: Codec;
+}
+
 /** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. Returns what it opened. */
 export async function startWorkerService(
   service: ServiceContext<WorkerConfig>,
@@ -77,7 +86,7 @@ export async function startWorkerService(
     readonly devices?: () => Promise<unknown>;
     readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
   },
-): Promise<WorkerPlatform> {
+): Promise<OpenedWorker> {
   const { config, logger } = service;
   const database = new Database({ url: config.DATABASE_URL, applicationName: `${lane.lane}-worker` });
   service.onStop('database', () => database.close());
@@ -126,7 +135,7 @@ export async function startWorkerService(
       this.set(worker.running);
     },
   });
-  return platform;
+  return { ...platform, database, bus, codec };
 }
 
 /** The rest of the stop's time is for publishing the last events and leaving the groups. */

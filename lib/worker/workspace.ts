@@ -49,12 +49,21 @@ export async function pullBase(
   folder: string,
   signal: AbortSignal,
 ): Promise<{ base: TrainerBase; files: number; bytes: number }> {
-  if (base.kind === 'config') return { base, files: 0, bytes: 0 };
+  return base.kind === 'config' ? { base, files: 0, bytes: 0 } : pullModel(platform, base.model, folder, signal);
+}
+
+/** Brings a registered model, and the adapter on it if there is one, into the job's folder. */
+export async function pullModel(
+  platform: WorkerPlatform,
+  model: ResolvedModel,
+  folder: string,
+  signal: AbortSignal,
+): Promise<{ base: Extract<TrainerBase, { kind: 'model' }>; files: number; bytes: number }> {
   const dir = join(folder, WORKSPACE.base);
-  const weights = await pull(platform, base.model.weights, dir, signal);
-  if (base.model.adapter === undefined) return { base: { kind: 'model', dir }, ...weights };
+  const weights = await pull(platform, model.weights, dir, signal);
+  if (model.adapter === undefined) return { base: { kind: 'model', dir }, ...weights };
   const adapterDir = join(folder, WORKSPACE.baseAdapter);
-  const adapter = await pull(platform, base.model.adapter, adapterDir, signal);
+  const adapter = await pull(platform, model.adapter, adapterDir, signal);
   return {
     base: { kind: 'model', dir, adapterDir },
     files: weights.files + adapter.files,

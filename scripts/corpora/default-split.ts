@@ -1,7 +1,8 @@
 import { hash } from 'node:crypto';
 import { Value } from 'typebox/value';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
-import { documentSelection, FATE, prepareDocument } from '../../services/cpu-worker/domain/preprocessing.ts';
+import { prepareDocument } from '#lib/datasets/documents/prepared-document.ts';
+import { documentSelection, FATE } from '../../services/cpu-worker/domain/preprocessing.ts';
 
 /** What a job with the default preprocessing trains on and holds out, in order, as `preprocess_data` normalises it. */
 export function defaultSplit(texts: readonly string[]): { train: string[]; validation: string[] } {

@@ -15,6 +15,13 @@ export const GatewayConfig = Type.Object({
   MLFLOW_TRACKING_PASSWORD: VARIABLES.MLFLOW_TRACKING_PASSWORD,
   TRAINYARD_HOME: VARIABLES.TRAINYARD_HOME,
   CODE_COMMIT: VARIABLES.CODE_COMMIT,
+  INFERENCE_URL: Type.Optional(
+    Type.String({
+      pattern: '^https?://',
+      description: 'where GPU workers answer completions, e.g. http://gpu-worker:8090; absent: no completions',
+    }),
+  ),
+  INFERENCE_TOKEN: VARIABLES.INFERENCE_TOKEN,
   GATEWAY_PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080, description: 'port of the REST interface' }),
   ADMIN_KEY_FILE: Type.Optional(
     Type.String({

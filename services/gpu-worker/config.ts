@@ -1,4 +1,5 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import { VARIABLES } from '#lib/service/config.ts';
 import { WORKER_VARIABLES } from '#lib/worker/worker-service.ts';
 
 /** What the GPU worker reads from its environment. */
@@ -35,4 +36,26 @@ export const GpuWorkerConfig = Type.Object({
     default: 4_000,
     description: 'milliseconds a training program gets to save a checkpoint before it is killed',
   }),
+  INFERENCE_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      description: 'port on HOST where the gateway asks for completions; absent: this worker serves no models',
+    }),
+  ),
+  INFERENCE_TOKEN: VARIABLES.INFERENCE_TOKEN,
+  INFERENCE_MODELS: Type.Integer({
+    minimum: 1,
+    maximum: 64,
+    // A canary and its baseline.
+    default: 2,
+    description: 'models that the serving process keeps in memory',
+  }),
+  INFERENCE_IDLE_MS: Type.Integer({
+    minimum: 100,
+    maximum: 86_400_000,
+    default: 300_000,
+    description: 'milliseconds without a request after which the serving process ends',
+  }),
 });
+export type GpuWorkerConfig = Static<typeof GpuWorkerConfig>;

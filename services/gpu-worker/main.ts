@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import type { Static } from 'typebox';
 import { type Environment } from '#lib/service/config.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { startWorkerService } from '#lib/worker/worker-service.ts';
 import { nvidiaDevices } from './adapters/devices.ts';
 import { startTrainer, type TrainerCommand } from './adapters/trainer-process.ts';
+import { openServing } from './adapters/open-serving.ts';
 import { gpuActivities } from './app/activities.ts';
 import { SlotPool } from './app/slot-pool.ts';
 import { GpuWorkerConfig } from './config.ts';
@@ -16,7 +16,7 @@ const BUILT_IN: TrainerCommand = [process.execPath, join(import.meta.dirname, 't
 
 await runService({ name: 'gpu-worker', config: GpuWorkerConfig, environment: process.env, start });
 
-async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): Promise<void> {
+async function start(service: ServiceContext<GpuWorkerConfig>): Promise<void> {
   const { config } = service;
   const devices = await nvidiaDevices();
   const slots = config.GPU_SLOTS ?? Math.max(1, devices.length);
@@ -26,7 +26,7 @@ async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): P
   );
   const command = config.TRAINER_COMMAND === undefined ? BUILT_IN : parseCommand(config.TRAINER_COMMAND);
   const ours = passedOn(process.env);
-  await startWorkerService(service, {
+  const platform = await startWorkerService(service, {
     lane: 'gpu',
     slots,
     devices: devices.length > 0 ? () => nvidiaDevices() : async () => [{ name: 'CPU', simulatedSlots: slots }],
@@ -40,6 +40,7 @@ async function start(service: ServiceContext<Static<typeof GpuWorkerConfig>>): P
         yieldTimeoutMs: config.YIELD_TIMEOUT_MS,
       }),
   });
+  await openServing(service, platform, ours);
 }
 
 function passedOn(environment: Environment): Record<string, string | undefined> {

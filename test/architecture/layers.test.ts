@@ -17,10 +17,10 @@ const ROOMS: readonly RegExp[] = [
   /^services\/(gateway|orchestrator|cpu-worker|gpu-worker|drift-monitor)\/(domain|app|adapters)\//,
   // The data pipeline of the CPU lane: files and threads around the pure domain. The training program: a process of its own.
   /^services\/cpu-worker\/data\//,
-  /^services\/gpu-worker\/trainer\//,
+  /^services\/gpu-worker\/(trainer|serving)\//,
   // Another program of the orchestrator, with its own composition root.
   /^services\/orchestrator\/upgrade-check\/(main|report)\.ts$/,
-  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|messaging|service|text|datasets|worker)\//,
+  /^lib\/(kernel|search-space|statistics|contracts|bus|postgres|object-store|model-registry|promotion|serving|messaging|service|text|datasets|worker)\//,
   /^cli\/[^/]+\.ts$/,
   /^cli\/(start|status|demo|dlq)\//,
   /^test\/(architecture|chaos|simulation|replay|integration|peers|e2e|support)\//,
@@ -34,13 +34,15 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   'search-space': ['kernel'],
   statistics: ['kernel'],
   text: ['kernel'],
-  contracts: ['kernel', 'search-space'],
+  contracts: ['kernel', 'search-space', 'statistics'],
   datasets: ['kernel', 'text', 'contracts'],
   'object-store': ['kernel'],
   service: ['kernel'],
   postgres: ['kernel'],
   bus: ['kernel', 'postgres'],
   'model-registry': ['kernel', 'postgres'],
+  promotion: ['kernel', 'postgres', 'model-registry'],
+  serving: ['kernel', 'contracts', 'postgres'],
   messaging: ['kernel', 'contracts', 'bus', 'postgres', 'service'],
   worker: ['kernel', 'contracts', 'bus', 'postgres', 'object-store', 'model-registry', 'messaging', 'service'],
 };
@@ -106,13 +108,13 @@ it('every source file lies in a room of the house', () => {
   expect(sourceFiles().filter((path) => !ROOMS.some((room) => room.test(path)))).toEqual([]);
 });
 
-it('a domain knows its own service’s domain, the kernel, search spaces, the statistics, the contracts and state machines, nothing else', () => {
+it('a domain knows its own service’s domain, the kernel, search spaces, the statistics, the contracts, the rules for documents and state machines, nothing else', () => {
   const domain = imports.filter(({ from }) => layerOf(from) === 'domain');
   expect(domain.length).toBeGreaterThan(30);
   const wrong = domain.filter(({ from, target, isFile }) =>
     isFile
       ? !target.startsWith(`services/${serviceOf(from)}/domain/`) &&
-        !/^lib\/(kernel|search-space|statistics|contracts)\//.test(target)
+        !/^lib\/(kernel|search-space|statistics|contracts|datasets\/documents)\//.test(target)
       : target !== 'xstate' && target !== 'typebox',
   );
   expect(show(wrong)).toEqual([]);
@@ -120,7 +122,7 @@ it('a domain knows its own service’s domain, the kernel, search spaces, the st
 
 it('a domain is a function of its arguments: no clock, no chance, no input or output, nothing asynchronous', () => {
   const files = product.filter(
-    (path) => layerOf(path) === 'domain' || /^lib\/(kernel|search-space|statistics)\//.test(path),
+    (path) => layerOf(path) === 'domain' || /^lib\/(kernel|search-space|statistics|datasets\/documents)\//.test(path),
   );
   expect(files.length).toBeGreaterThan(20);
   const impure =
@@ -179,6 +181,15 @@ it('the statistics are pure: they import themselves, the kernel and schemas', ()
   const wrong = statistics.filter(
     ({ target, isFile }) =>
       (!isFile && target !== 'typebox') || (isFile && !/^lib\/(kernel|statistics)\//.test(target)),
+  );
+  expect(show(wrong)).toEqual([]);
+});
+
+it('the rules for documents are pure: they import themselves and the kernel; of contracts only types', () => {
+  const documents = imports.filter(({ from }) => from.startsWith('lib/datasets/documents/'));
+  expect(documents.length).toBeGreaterThan(4);
+  const wrong = documents.filter(
+    ({ target, typeOnly }) => !typeOnly && !/^lib\/(kernel|datasets\/documents)\//.test(target),
   );
   expect(show(wrong)).toEqual([]);
 });

@@ -191,6 +191,8 @@ export const MUTATIONS: readonly Mutation[] = [
           start: (input) => machine.start(input),
           step: (state, event) =>
             event.type === 'cancel' ? { state, actions: [], moved: false } : machine.step(state, event),
+          statusOf: (value) => machine.statusOf(value),
+          stateRunning: (activityId) => machine.stateRunning(activityId),
           restore: (state) => machine.restore(state),
         };
       },

@@ -84,5 +84,21 @@ function said(effect: Effect): string {
       return `no timer ${effect.name}`;
     case 'finished':
       return `finished ${effect.status}`;
+    case 'startChild':
+      return `child ${effect.childId}: ${effect.jobType}`;
+    case 'cancelChild':
+      return `cancel ${effect.workflowId}`;
+    case 'signal':
+      return `${effect.signal} to ${effect.workflowId}`;
+    case 'approvalChanged':
+      return `approval ${effect.ticket.approval}: ${effect.ticket.status}${effect.reminder ? ', reminder' : ''}`;
+    case 'promote':
+      return `${effect.promotion.model}/${effect.promotion.version} to ${effect.promotion.stage}`;
+    case 'startCanary':
+      return `canary ${effect.canary.model}/${effect.canary.version} against ${effect.canary.baseline}`;
+    case 'endCanary':
+      return `no canary ${effect.model}: ${effect.outcome}`;
+    case 'reopened':
+      return 'reopened';
   }
 }

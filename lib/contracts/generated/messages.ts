@@ -133,6 +133,46 @@ export interface ActivityYielded {
   step: number | null;
 }
 
+/** Something happened that people should hear of. */
+export interface AlertRaised {
+  /** Dedupe key. */
+  alertId: string;
+  /** Message key. */
+  project: string;
+  /** Job. */
+  jobId: string;
+  /** RolledBack or SafetyFailed. */
+  kind: string;
+  /** For people. */
+  message: string;
+  /** What the job's answer says, as JSON. */
+  detailJson: string;
+}
+
+/** A job asks people, was answered, reminds them, or no longer asks. */
+export interface ApprovalChanged {
+  /** What POST /v1/approvals/{id}/approve calls it. */
+  approvalId: string;
+  /** Job. */
+  jobId: string;
+  /** Message key. */
+  project: string;
+  /** open, approved, rejected, expired, voided or cancelled. */
+  status: string;
+  /** What is to be reviewed: model version and digests of its reports. */
+  subjectJson: string;
+  /** SHA-256 of the subject: a vote names it. */
+  digest: string;
+  /** Votes so far. */
+  votes: number;
+  /** Approvals needed. */
+  required: number;
+  /** Rejected when nobody has answered by then, epoch milliseconds. */
+  expiresAtMs: number;
+  /** 0: something changed; n: the n-th reminder that it waits. */
+  reminder: number;
+}
+
 /** Command: stop a job. Ignored when it has ended. */
 export interface CancelJob {
   /** Message key. */
@@ -315,6 +355,26 @@ export interface ObservationRecorded {
   label: string | null;
 }
 
+/** Public contract: a model should be trained again. The drift monitor sends it when it has decided; one that another system sends is decided first, by the budget and the running retrain of the model. */
+export interface RetrainSignalled {
+  /** Dedupe key within the project; the idempotency key of the retrain job. Letters, digits, dot, dash and underscore, at most 128. */
+  signalId: string;
+  /** Project. */
+  project: string;
+  /** Model name; the message key. It needs a retrain policy. */
+  model: string;
+  /** Version that drifted; null: none in particular. */
+  modelVersion: number | null;
+  /** drift, schedule or manual. */
+  source: string;
+  /** Drifted features and degraded metrics, most certain first. */
+  causes: string[];
+  /** Evidence as a JSON object. */
+  detailJson: string;
+  /** Epoch milliseconds of the signal. */
+  atMs: number;
+}
+
 /** Command: something that a running workflow reacts to. Recorded and without effect when the workflow has ended or does not wait for it. */
 export interface SignalWorkflow {
   /** Message key. */
@@ -364,6 +424,28 @@ export interface StopActivity {
   reason: StopReason;
 }
 
+/** Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored. */
+export interface TrafficSplitChanged {
+  /** Project. */
+  project: string;
+  /** Model name; the message key is project/model. */
+  model: string;
+  /** Rises with every change of the model; gaps are possible. */
+  revision: number;
+  /** Version in prod; null = none. */
+  prodVersion: number | null;
+  /** Version that gets a share; null = no canary runs, and with it the members below. */
+  canaryVersion: number | null;
+  /** Version that gets the rest. */
+  baselineVersion: number | null;
+  /** Share of the canary, 0 to 100. */
+  weightPercent: number | null;
+  /** Job of the canary: part of the sticky hash (docs/decisions/0013). */
+  splitJobId: string | null;
+  /** Epoch milliseconds of the newest change that this covers. */
+  changedAtMs: number;
+}
+
 /** An attempt this worker runs now. */
 export interface RunningAttempt {
   /** The workflow the activity belongs to; the message key. */
@@ -400,6 +482,8 @@ export interface MessageTypes {
   ActivityProgressed: ActivityProgressed;
   ActivityStarted: ActivityStarted;
   ActivityYielded: ActivityYielded;
+  AlertRaised: AlertRaised;
+  ApprovalChanged: ApprovalChanged;
   CancelJob: CancelJob;
   CheckpointSaved: CheckpointSaved;
   DeadLetter: DeadLetter;
@@ -410,9 +494,11 @@ export interface MessageTypes {
   JobRequested: JobRequested;
   JobStatusChanged: JobStatusChanged;
   ObservationRecorded: ObservationRecorded;
+  RetrainSignalled: RetrainSignalled;
   SignalWorkflow: SignalWorkflow;
   StartWorkflow: StartWorkflow;
   StopActivity: StopActivity;
+  TrafficSplitChanged: TrafficSplitChanged;
   WorkerHeartbeat: WorkerHeartbeat;
 }
 
@@ -424,6 +510,8 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   ActivityProgressed: "{\"type\":\"record\",\"name\":\"ActivityProgressed\",\"namespace\":\"trainyard.v1\",\"doc\":\"Heartbeat of a running attempt.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Steps done; does not grow = no progress.\"},{\"name\":\"stepsTotal\",\"type\":\"long\",\"doc\":\"0 = unknown.\"},{\"name\":\"throughput\",\"type\":[\"null\",\"double\"],\"doc\":\"Tokens per second, or what the activity counts.\",\"default\":null},{\"name\":\"deviceJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Device counters as JSON: utilisation, memory.\",\"default\":null},{\"name\":\"metrics\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"MetricSample\",\"namespace\":\"trainyard.v1\",\"doc\":\"One point of a curve.\",\"fields\":[{\"name\":\"name\",\"type\":\"string\",\"doc\":\"e.g. `train.loss`.\"},{\"name\":\"step\",\"type\":\"int\",\"doc\":\"Optimiser step, from 0.\"},{\"name\":\"value\",\"type\":\"double\",\"doc\":\"The value.\"}]}},\"doc\":\"New points of the curves since the heartbeat before.\"}]}",
   ActivityStarted: "{\"type\":\"record\",\"name\":\"ActivityStarted\",\"namespace\":\"trainyard.v1\",\"doc\":\"A worker runs an attempt. Left out for attempts that end within one flush: their end says when they started.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",
   ActivityYielded: "{\"type\":\"record\",\"name\":\"ActivityYielded\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt stopped on request after its checkpoint was stored.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"finishedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"Preempted, Paused or WorkerStopping.\"},{\"name\":\"step\",\"type\":[\"null\",\"long\"],\"doc\":\"Step of the checkpoint.\",\"default\":null}]}",
+  AlertRaised: "{\"type\":\"record\",\"name\":\"AlertRaised\",\"namespace\":\"trainyard.v1\",\"doc\":\"Something happened that people should hear of.\",\"fields\":[{\"name\":\"alertId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"kind\",\"type\":\"string\",\"doc\":\"RolledBack or SafetyFailed.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"},{\"name\":\"detailJson\",\"type\":\"string\",\"doc\":\"What the job's answer says, as JSON.\"}]}",
+  ApprovalChanged: "{\"type\":\"record\",\"name\":\"ApprovalChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job asks people, was answered, reminds them, or no longer asks.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"What POST /v1/approvals/{id}/approve calls it.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"open, approved, rejected, expired, voided or cancelled.\"},{\"name\":\"subjectJson\",\"type\":\"string\",\"doc\":\"What is to be reviewed: model version and digests of its reports.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the subject: a vote names it.\"},{\"name\":\"votes\",\"type\":\"int\",\"doc\":\"Votes so far.\"},{\"name\":\"required\",\"type\":\"int\",\"doc\":\"Approvals needed.\"},{\"name\":\"expiresAtMs\",\"type\":\"long\",\"doc\":\"Rejected when nobody has answered by then, epoch milliseconds.\"},{\"name\":\"reminder\",\"type\":\"int\",\"doc\":\"0: something changed; n: the n-th reminder that it waits.\"}]}",
   CancelJob: "{\"type\":\"record\",\"name\":\"CancelJob\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: stop a job. Ignored when it has ended.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who asked, for the log.\"},{\"name\":\"reason\",\"type\":[\"null\",\"string\"],\"doc\":\"Free text.\",\"default\":null}]}",
   CheckpointSaved: "{\"type\":\"record\",\"name\":\"CheckpointSaved\",\"namespace\":\"trainyard.v1\",\"doc\":\"A checkpoint is complete in the object store: its manifest is written.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Step it was taken at.\"},{\"name\":\"manifestKey\",\"type\":\"string\",\"doc\":\"Key of its manifest.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the manifest.\"}]}",
   DeadLetter: "{\"type\":\"record\",\"name\":\"DeadLetter\",\"namespace\":\"trainyard.v1\",\"doc\":\"A message that could not be processed, with its raw bytes.\",\"fields\":[{\"name\":\"topic\",\"type\":\"string\",\"doc\":\"Where it came from.\"},{\"name\":\"partition\",\"type\":\"int\",\"doc\":\"Its partition.\"},{\"name\":\"offset\",\"type\":\"long\",\"doc\":\"Its offset.\"},{\"name\":\"key\",\"type\":[\"null\",\"string\"],\"doc\":\"Its key.\",\"default\":null},{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Its headers.\"},{\"name\":\"value\",\"type\":\"bytes\",\"doc\":\"Its raw bytes.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"A code of the error catalogue.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"What was wrong.\"},{\"name\":\"consumer\",\"type\":\"string\",\"doc\":\"Who could not read it.\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",
@@ -434,9 +522,11 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   JobRequested: "{\"type\":\"record\",\"name\":\"JobRequested\",\"namespace\":\"trainyard.v1\",\"doc\":\"Public contract: another system asks for a job. The same as POST /v1/jobs, with the same checks; header `authorization: Bearer <API key>` says who asks. Answered on jobs.events by JobAccepted or JobRejected.\",\"fields\":[{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id; the message key.\"},{\"name\":\"idempotencyKey\",\"type\":\"string\",\"doc\":\"Chosen by the producer: the same key with the same content is the same job, by REST too.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":[\"null\",\"string\"],\"doc\":\"low, normal, high or urgent; null: normal.\",\"default\":null},{\"name\":\"specJson\",\"type\":\"string\",\"doc\":\"The member `spec` of POST /v1/jobs, as JSON text; its schema belongs to the type (openapi.json).\"},{\"name\":\"labels\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Names and values of the producer's own, to find jobs by.\",\"default\":{}},{\"name\":\"description\",\"type\":\"string\",\"doc\":\"For people.\",\"default\":\"\"}]}",
   JobStatusChanged: "{\"type\":\"record\",\"name\":\"JobStatusChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"The status of a job changed.\",\"fields\":[{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"New status.\"},{\"name\":\"step\",\"type\":[\"null\",\"string\"],\"doc\":\"Current step of the flow.\",\"default\":null}]}",
   ObservationRecorded: "{\"type\":\"record\",\"name\":\"ObservationRecorded\",\"namespace\":\"trainyard.v1\",\"doc\":\"One prediction of a model in production.\",\"fields\":[{\"name\":\"observationId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key.\"},{\"name\":\"modelVersion\",\"type\":\"int\",\"doc\":\"Version that answered.\"},{\"name\":\"observedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"featuresJson\",\"type\":\"string\",\"doc\":\"Input features as JSON.\"},{\"name\":\"prediction\",\"type\":\"string\",\"doc\":\"What it answered.\"},{\"name\":\"score\",\"type\":[\"null\",\"double\"],\"doc\":\"Quality or confidence score, if known.\",\"default\":null},{\"name\":\"label\",\"type\":[\"null\",\"string\"],\"doc\":\"Truth, if known already.\",\"default\":null}]}",
+  RetrainSignalled: "{\"type\":\"record\",\"name\":\"RetrainSignalled\",\"namespace\":\"trainyard.v1\",\"doc\":\"Public contract: a model should be trained again. The drift monitor sends it when it has decided; one that another system sends is decided first, by the budget and the running retrain of the model.\",\"fields\":[{\"name\":\"signalId\",\"type\":\"string\",\"doc\":\"Dedupe key within the project; the idempotency key of the retrain job. Letters, digits, dot, dash and underscore, at most 128.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key. It needs a retrain policy.\"},{\"name\":\"modelVersion\",\"type\":[\"null\",\"int\"],\"doc\":\"Version that drifted; null: none in particular.\",\"default\":null},{\"name\":\"source\",\"type\":\"string\",\"doc\":\"drift, schedule or manual.\"},{\"name\":\"causes\",\"type\":{\"type\":\"array\",\"items\":\"string\"},\"doc\":\"Drifted features and degraded metrics, most certain first.\",\"default\":[]},{\"name\":\"detailJson\",\"type\":\"string\",\"doc\":\"Evidence as a JSON object.\",\"default\":\"{}\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds of the signal.\"}]}",
   SignalWorkflow: "{\"type\":\"record\",\"name\":\"SignalWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: something that a running workflow reacts to. Recorded and without effect when the workflow has ended or does not wait for it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"signal\",\"type\":\"string\",\"doc\":\"pause, resume, retry, approval.vote, child.reported, child.ended, child.resumed, canary.verdict.\"},{\"name\":\"dataJson\",\"type\":\"string\",\"doc\":\"What belongs to the signal, as JSON.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who sent it, for the log: a key id, a workflow id, a service.\"}]}",
   StartWorkflow: "{\"type\":\"record\",\"name\":\"StartWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"`wf-<type>-<project>.<idempotencyKey>`; the message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"The job this workflow is the root of.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":\"int\",\"doc\":\"0 low, 1 normal, 2 high, 3 urgent.\"},{\"name\":\"submittedAtMs\",\"type\":\"long\",\"doc\":\"When the job was accepted, epoch milliseconds: the order within a priority.\"},{\"name\":\"inputJson\",\"type\":\"string\",\"doc\":\"Input of the machine as JSON: the spec with every reference resolved.\"},{\"name\":\"parentJson\",\"type\":[\"null\",\"string\"],\"doc\":\"The workflow that started this one as its child, as JSON {workflowId, childId, reports}; null: a job somebody asked for.\",\"default\":null},{\"name\":\"submittedBy\",\"type\":[\"null\",\"string\"],\"doc\":\"Who asked for the job: a key id. Nobody approves a job of their own.\",\"default\":null}]}",
   StopActivity: "{\"type\":\"record\",\"name\":\"StopActivity\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command to all workers: end an attempt. A worker that does not run it ignores it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"reason\",\"type\":{\"type\":\"enum\",\"name\":\"StopReason\",\"namespace\":\"trainyard.v1\",\"symbols\":[\"Cancelled\",\"Preempted\",\"Paused\",\"Revoked\"],\"doc\":\"Cancelled and Revoked: stop at once. Preempted and Paused: checkpoint, then yield.\"},\"doc\":\"Why.\"}]}",
+  TrafficSplitChanged: "{\"type\":\"record\",\"name\":\"TrafficSplitChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored.\",\"fields\":[{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key is project/model.\"},{\"name\":\"revision\",\"type\":\"long\",\"doc\":\"Rises with every change of the model; gaps are possible.\"},{\"name\":\"prodVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version in prod; null = none.\"},{\"name\":\"canaryVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets a share; null = no canary runs, and with it the members below.\"},{\"name\":\"baselineVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets the rest.\"},{\"name\":\"weightPercent\",\"type\":[\"null\",\"double\"],\"default\":null,\"doc\":\"Share of the canary, 0 to 100.\"},{\"name\":\"splitJobId\",\"type\":[\"null\",\"string\"],\"default\":null,\"doc\":\"Job of the canary: part of the sticky hash (docs/decisions/0013).\"},{\"name\":\"changedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds of the newest change that this covers.\"}]}",
   WorkerHeartbeat: "{\"type\":\"record\",\"name\":\"WorkerHeartbeat\",\"namespace\":\"trainyard.v1\",\"doc\":\"Capacity of a worker, sent at start, every few seconds and at its end.\",\"fields\":[{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"lane\",\"type\":\"string\",\"doc\":\"cpu or gpu.\"},{\"name\":\"slots\",\"type\":\"int\",\"doc\":\"Attempts it can run at once; 0 = stopping.\"},{\"name\":\"running\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"RunningAttempt\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt this worker runs now.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"}]}},\"doc\":\"What it runs now.\"},{\"name\":\"partitions\",\"type\":{\"type\":\"array\",\"items\":\"int\"},\"doc\":\"Partitions of its lane topic that it consumes.\"},{\"name\":\"deviceJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Device counters as JSON: name, utilisation, memory per device.\",\"default\":null}]}",
 };
 

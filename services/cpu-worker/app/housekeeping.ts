@@ -1,14 +1,12 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '#lib/kernel/errors.ts';
+import { SCRATCH_PREFIX } from '#lib/worker/derived-folder.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { expiredEntries, type WorkspaceEntry } from '../domain/workspace-retention.ts';
 
 /** Folders of the workspace whose entries belong to one job or one dataset each. */
 const KEPT_APART = ['jobs', 'datasets'];
-
-/** Left by an attempt that was killed while it preprocessed. */
-const SCRATCH_PREFIX = 'preprocess-';
 
 const HOUR_MS = 3_600_000;
 

@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Value } from 'typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
-import { TrainyardError } from '#lib/kernel/errors.ts';
-import { MANIFEST_NAME, readManifest, uploadFolder } from '#lib/object-store/manifest.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import type { StoredFolder } from '#lib/worker/workspace.ts';
+import { fetchDataset } from '#lib/worker/dataset-file.ts';
+import { derivedFolder } from '#lib/worker/derived-folder.ts';
+import { fileOf } from '#lib/worker/stored-file.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { runPreprocessInThread } from '../data/run-preprocess-in-thread.ts';
-import { fetchDataset } from './dataset-file.ts';
 
 type Context = ActivityContext<ActivityInput<'preprocess_data'>>;
 
@@ -43,45 +43,31 @@ export async function preprocessData(
     tokenizer: tokenizer === undefined ? null : sha256(tokenizer),
   };
   const prefix = `preprocessed/${context.project}/${sha256(canonicalJson(wish))}`;
-  const ready = await platform.store.head(`${prefix}/${MANIFEST_NAME}`);
-  if (ready !== null) return describe(platform, { manifestKey: ready.key, digest: ready.sha256 });
-  return describe(platform, await preprocess(platform, context, { config, tokenizer, prefix }));
+  const { jobId, epoch, signal } = context;
+  const createdBy = { jobId, activity: 'preprocess_data', epoch };
+  const make = (outDir: string): Promise<void> => preprocess(platform, context, { config, tokenizer, outDir });
+  return describe(platform, await derivedFolder(platform, { prefix, createdBy, signal, make }));
 }
 
 async function preprocess(
   platform: WorkerPlatform,
-  { input: { dataset }, signal, progress, jobId, epoch }: Context,
-  wish: { config: ActivityInput<'preprocess_data'>['config']; tokenizer: string | undefined; prefix: string },
-): Promise<StoredFolder> {
+  { input: { dataset }, signal, progress }: Context,
+  wish: { config: ActivityInput<'preprocess_data'>['config']; tokenizer: string | undefined; outDir: string },
+): Promise<void> {
   const path = await fetchDataset(platform, dataset, signal);
-  const scratch = await mkdtemp(join(platform.workspaceDir, 'preprocess-'));
-  const outDir = join(scratch, 'tokens');
-  try {
-    let steps = 0;
-    const { counts } = await runPreprocessInThread(
-      {
-        path,
-        format: dataset.format,
-        sourceDigest: dataset.sha256,
-        outDir,
-        config: wish.config,
-        baseTokenizerJson: wish.tokenizer,
-      },
-      { signal, onProgress: () => progress({ step: ++steps, stepsTotal: 0 }) },
-    );
-    await writeFile(join(outDir, COUNTS_FILE), `${canonicalJson(counts)}\n`);
-    const createdBy = { jobId, activity: 'preprocess_data', epoch };
-    const { manifestKey, digest } = await uploadFolder(platform.store, outDir, wish.prefix, { createdBy, signal });
-    return { manifestKey, digest };
-  } catch (error) {
-    // Another attempt or job was first with the same result: the files are equal, the manifest names its author.
-    if (!(error instanceof TrainyardError) || error.code !== 'ObjectExists') throw error;
-    const theirs = await platform.store.head(`${wish.prefix}/${MANIFEST_NAME}`);
-    if (theirs === null) throw error;
-    return { manifestKey: theirs.key, digest: theirs.sha256 };
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  let steps = 0;
+  const { counts } = await runPreprocessInThread(
+    {
+      path,
+      format: dataset.format,
+      sourceDigest: dataset.sha256,
+      outDir: wish.outDir,
+      config: wish.config,
+      baseTokenizerJson: wish.tokenizer,
+    },
+    { signal, onProgress: () => progress({ step: ++steps, stepsTotal: 0 }) },
+  );
+  await writeFile(join(wish.outDir, COUNTS_FILE), `${canonicalJson(counts)}\n`);
 }
 
 async function tokenizerOf(platform: WorkerPlatform, model: StoredFolder): Promise<string> {
@@ -100,13 +86,6 @@ async function describe(platform: WorkerPlatform, data: StoredFolder): Promise<A
     validationTokens: dataset.splits.validation.tokens,
     documents: JSON.parse((await fileOf(platform, data, COUNTS_FILE)).toString('utf8')) as Record<string, number>,
   };
-}
-
-async function fileOf(platform: WorkerPlatform, stored: StoredFolder, path: string): Promise<Buffer> {
-  const manifest = await readManifest(platform.store, stored.manifestKey, { expectedDigest: stored.digest });
-  const file = manifest.files.find((candidate) => candidate.path === path);
-  if (file === undefined) throw new TrainyardError('ObjectNotFound', `${stored.manifestKey} has no file ${path}`);
-  return platform.store.get(file.key);
 }
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

@@ -7,11 +7,9 @@ import { uploadFolder } from '#lib/object-store/manifest.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+import { logCurve, pointsOfCurves } from './training-curves.ts';
 
 type Context = ActivityContext<ActivityInput<'upload_artifacts'>>;
-
-/** Points of a curve sent to the registry at once; MLflow's limit. */
-const METRICS_PER_CALL = 1_000;
 
 /**
  * Step 9 of the flow: the trained files into the object store (manifest last), then parameters, curves and addresses into the model registry.
@@ -41,11 +39,7 @@ export async function uploadArtifacts(
     artifactUris: uploaded.manifest.files.map((file) => file.key),
   };
   await whenRegistryServes(platform, context.signal, (registry) => registry.upsertRun(run));
-  const points = await curves(dirname(folder));
-  for (let at = 0; at < points.length; at += METRICS_PER_CALL)
-    await whenRegistryServes(platform, context.signal, (registry) =>
-      registry.logMetrics(project, runId, points.slice(at, at + METRICS_PER_CALL)),
-    );
+  await logCurve(platform, { project, runId }, await curves(dirname(folder)), context.signal);
   return {
     artifacts: { manifestKey: uploaded.manifestKey, digest: uploaded.digest },
     runId,
@@ -74,25 +68,5 @@ async function curves(folder: string): Promise<MetricPoint[]> {
   const files = (await readdir(folder))
     .filter((name) => name.endsWith('.metrics.jsonl'))
     .sort((a, b) => epochOf(a.replace('.metrics.jsonl', '')) - epochOf(b.replace('.metrics.jsonl', '')));
-  const points = new Map<string, MetricPoint>();
-  for (const file of files) {
-    const lines = (await readFile(join(folder, file), 'utf8')).split('\n');
-    for (const line of lines) {
-      const point = parsePoint(line);
-      if (point !== null) points.set(`${point.name}\u0000${point.step}`, point);
-    }
-  }
-  return [...points.values()];
-}
-
-/** Null for an empty line and for one that a killed worker left half written. */
-function parsePoint(line: string): MetricPoint | null {
-  try {
-    const point = JSON.parse(line) as MetricPoint;
-    return typeof point.name === 'string' && Number.isInteger(point.step) && Number.isFinite(point.value)
-      ? point
-      : null;
-  } catch {
-    return null;
-  }
+  return pointsOfCurves(await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8'))));
 }

@@ -1,8 +1,8 @@
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
+import { fetchDataset } from '#lib/worker/dataset-file.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { validateDatasetFile } from '../data/validate-dataset-file.ts';
-import { fetchDataset } from './dataset-file.ts';
 
 /** Step 5 of the flow: the dataset version exists, has the recorded digest, and every line of it can be used. */
 export async function validateDataset(

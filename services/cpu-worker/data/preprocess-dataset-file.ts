@@ -1,36 +1,29 @@
 import { hash } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DatasetFormat } from '#lib/contracts/jobs.ts';
 import type { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import type { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';
+import { DEFAULT_VALIDATION_LIMITS } from '#lib/datasets/documents/dataset-limits.ts';
+import { type PreparedDocument, prepareDocument } from '#lib/datasets/documents/prepared-document.ts';
+import { encodeDocument, isMasked } from '#lib/datasets/encode-document.ts';
+import { type DatasetFile, readDocuments } from '#lib/datasets/read-documents.ts';
+import { TokenShardWriter, type WrittenFile, writeDatasetFile } from '#lib/datasets/token-shards.ts';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { type BpeTrainer, bpeTrainer } from '#lib/text/bpe-trainer.ts';
 import { loadTokenizer, type Tokenizer, tokenizerJson } from '#lib/text/tokenizer.ts';
-import { documentSelection, FATE, type Fate, type PreparedDocument, prepareDocument } from '../domain/preprocessing.ts';
-import { documentReader } from '../domain/source-document.ts';
-import { DEFAULT_VALIDATION_LIMITS, type ValidationLimits } from '../domain/validation.ts';
-import { TokenShardWriter, type WrittenFile, writeDatasetFile } from './token-shards.ts';
-import { readVerifiedLines } from './verified-lines.ts';
+import { documentSelection, FATE, type Fate } from '../domain/preprocessing.ts';
 
 /** Characters of the train split the tokenizer learns from, from its beginning: more change the merges little and cost memory. */
 const TOKENIZER_SAMPLE_CHARACTERS = 64 * 1_024 * 1_024;
 
-export interface PreprocessDatasetFile {
-  /** A local file that passed `validateDatasetFile`. */
-  readonly path: string;
-  readonly format: DatasetFormat;
-  /** SHA-256 of the file, lower-case hex; verified again while reading. */
-  readonly sourceDigest: string;
+/** A file that passed `validateDatasetFile`, and what to make of it. */
+export interface PreprocessDatasetFile extends Omit<DatasetFile, 'onProgress'> {
   /** Folder for the result; made if absent, files of an earlier attempt in it are removed. */
   readonly outDir: string;
   readonly config: PreprocessConfig;
   /** `tokenizer.json` of the base model; absent = a tokenizer is trained on the train split. */
   readonly baseTokenizerJson?: string | undefined;
-  /** Of these only the upper limits are used here. */
-  readonly limits?: Partial<ValidationLimits> | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PreprocessProgress) => void) | undefined;
 }
 
@@ -91,8 +84,6 @@ export async function preprocessDatasetFile(args: PreprocessDatasetFile): Promis
   return { dataset, files: all, counts };
 }
 
-const isMasked = (format: DatasetFormat): boolean => format === 'jsonl_prompt_completion';
-
 async function selectDocuments(
   args: PreprocessDatasetFile,
   learnWords: boolean,
@@ -112,7 +103,7 @@ async function selectDocuments(
   };
   const { maxDocuments } = { ...DEFAULT_VALIDATION_LIMITS, ...args.limits };
   let sampled = 0;
-  await readDocuments(args, 'select', (document) => {
+  await readPrepared(args, 'select', (document) => {
     const fate = selection.decide(document);
     fates.push(fate);
     counts.in += 1;
@@ -140,35 +131,14 @@ function requireBothSplits(counts: PreprocessCounts): void {
 }
 
 /** Gives every document, prepared, in file order. */
-async function readDocuments(
-  { path, format, sourceDigest, config, limits, signal, onProgress }: PreprocessDatasetFile,
+function readPrepared(
+  { config, onProgress, ...file }: PreprocessDatasetFile,
   phase: PreprocessProgress['phase'],
   onDocument: (document: PreparedDocument) => void,
 ): Promise<void> {
-  const reader = documentReader(format);
-  const { maxBytes, maxLineBytes } = { ...DEFAULT_VALIDATION_LIMITS, ...limits };
-  let line = 0;
-  await readVerifiedLines(
-    {
-      path,
-      expectedSha256: sourceDigest,
-      maxBytes,
-      maxLineBytes,
-      signal,
-      onProgress: (done, total) => onProgress?.({ phase, done, total }),
-    },
-    (text) => {
-      line += 1;
-      const outcome = reader.line(text);
-      if (!outcome.ok)
-        throw new TrainyardError('DatasetMalformedLine', `line ${line} is malformed: ${outcome.message}`, {
-          details: { total: 1, lines: [{ line, fault: outcome.fault, message: outcome.message }] },
-          fields: [{ pointer: `/lines/${line}`, message: outcome.message }],
-        });
-      for (const document of outcome.documents) onDocument(prepareDocument(document, config));
-    },
-  );
-  for (const document of reader.end()) onDocument(prepareDocument(document, config));
+  return readDocuments({ ...file, onProgress: (done, total) => onProgress?.({ phase, done, total }) }, (document) => {
+    onDocument(prepareDocument(document, config));
+  });
 }
 
 async function writeTokens(
@@ -182,7 +152,7 @@ async function writeTokens(
     validation: new TokenShardWriter(args.outDir, FATE.validation, masked),
   };
   let index = 0;
-  await readDocuments(args, 'tokenize', (document) => {
+  await readPrepared(args, 'tokenize', (document) => {
     const fate = fates[index++];
     if (fate !== FATE.train && fate !== FATE.validation) return;
     const { tokens, promptTokens } = encodeDocument(document, tokenizer);
@@ -190,17 +160,6 @@ async function writeTokens(
   });
   const splits = { train: writers.train.close(), validation: writers.validation.close() };
   return { splits, files: [...writers.train.files, ...writers.validation.files] };
-}
-
-/** Prompt and text are encoded each for itself, so that no token spans both and the mask is exact; end-of-text counts as text. */
-function encodeDocument({ prompt, text }: PreparedDocument, tokenizer: Tokenizer) {
-  const before = tokenizer.encode(prompt);
-  const after = tokenizer.encode(text);
-  const tokens = new Uint16Array(before.length + after.length + 1);
-  tokens.set(before);
-  tokens.set(after, before.length);
-  tokens[tokens.length - 1] = tokenizer.endOfTextId;
-  return { tokens, promptTokens: before.length };
 }
 
 /** Names this module writes; anything else in the folder is not ours to remove. */

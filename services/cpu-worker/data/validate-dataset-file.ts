@@ -1,13 +1,8 @@
 import type { DatasetFormat } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
-import {
-  type DatasetFindings,
-  datasetInspection,
-  DEFAULT_VALIDATION_LIMITS,
-  judgeDataset,
-  type ValidationLimits,
-} from '../domain/validation.ts';
-import { readVerifiedLines } from './verified-lines.ts';
+import { DEFAULT_VALIDATION_LIMITS, type ValidationLimits } from '#lib/datasets/documents/dataset-limits.ts';
+import { readVerifiedLines } from '#lib/datasets/verified-lines.ts';
+import { type DatasetFindings, datasetInspection, judgeDataset } from '../domain/validation.ts';
 
 export interface ValidateDatasetFile {
   /** A local file. */

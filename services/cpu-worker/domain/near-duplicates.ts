@@ -1,5 +1,5 @@
 import { mulberry32 } from '#lib/kernel/random.ts';
-import type { SourceDocument } from './source-document.ts';
+import type { SourceDocument } from '#lib/datasets/documents/source-document.ts';
 
 /** Words per shingle (Broder 1997): 5 words rarely repeat by chance in running text. */
 const SHINGLE_WORDS = 5;

@@ -3,8 +3,9 @@ import * as fc from 'fast-check';
 import { Value } from 'typebox/value';
 import { describe, expect, test } from 'vitest';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
-import { documentSelection, type Fate, prepareDocument, splitOf } from './preprocessing.ts';
-import type { SourceDocument } from './source-document.ts';
+import { prepareDocument } from '#lib/datasets/documents/prepared-document.ts';
+import type { SourceDocument } from '#lib/datasets/documents/source-document.ts';
+import { documentSelection, type Fate, splitOf } from './preprocessing.ts';
 
 const digest = (text: string): string => hash('sha256', text);
 const config = (change: Partial<PreprocessConfig> = {}): PreprocessConfig => ({

@@ -1,7 +1,7 @@
 import type { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
+import type { PreparedDocument } from '#lib/datasets/documents/prepared-document.ts';
+import type { SourceDocument } from '#lib/datasets/documents/source-document.ts';
 import { nearDuplicateIndex } from './near-duplicates.ts';
-import { cutText, normaliseText } from './normalisation.ts';
-import type { SourceDocument } from './source-document.ts';
 
 /** Lower-case hex SHA-256 of the UTF-8 bytes of a text; passed in because the domain does no cryptography itself. */
 export type TextDigest = (text: string) => string;
@@ -17,21 +17,6 @@ export const FATE = {
 } as const;
 /** What became of a document; also the name under which it is counted. */
 export type Fate = (typeof FATE)[keyof typeof FATE];
-
-export interface PreparedDocument extends SourceDocument {
-  /** True when `maxCharacters` took a part away. */
-  readonly cut: boolean;
-}
-
-/** The normalised and cut document. Depends on this document and the configuration only. */
-export function prepareDocument(document: SourceDocument, config: PreprocessConfig): PreparedDocument {
-  const prompt = normaliseText(document.prompt);
-  const normal = normaliseText(document.text);
-  // Where a prompt and a completion meet, white space is the author's; a text has no such place.
-  const text = document.prompt === '' ? normal.trim() : normal.trimEnd();
-  const kept = config.maxCharacters === undefined ? text : cutText(text, config.maxCharacters - prompt.length);
-  return { prompt, text: kept, cut: kept.length < text.length };
-}
 
 /**
  * `train` or `validation` by the digest of seed and prompt (of the text where there is no prompt). Depends on nothing else, so a

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { DatasetFormat } from '#lib/contracts/jobs.ts';
-import { datasetInspection, DEFAULT_VALIDATION_LIMITS, judgeDataset } from './validation.ts';
+import { DEFAULT_VALIDATION_LIMITS } from '#lib/datasets/documents/dataset-limits.ts';
+import { datasetInspection, judgeDataset } from './validation.ts';
 
 function inspect(format: DatasetFormat, lines: readonly string[]) {
   const inspection = datasetInspection(format);

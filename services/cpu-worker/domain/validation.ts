@@ -1,32 +1,11 @@
 import type { DatasetFormat } from '#lib/contracts/jobs.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
-import { normaliseText } from './normalisation.ts';
-import { documentReader, type LineFault, type SourceDocument } from './source-document.ts';
+import type { ValidationLimits } from '#lib/datasets/documents/dataset-limits.ts';
+import { normaliseText } from '#lib/datasets/documents/normalisation.ts';
+import { documentReader, type LineFault, type SourceDocument } from '#lib/datasets/documents/source-document.ts';
 
 /** Malformed lines listed one by one; the rest are counted. 100 show a pattern and keep the answer below 32 kB. */
 const MAX_LISTED_LINES = 100;
-
-/** What a dataset must have, and the most it may have. */
-export interface ValidationLimits {
-  /** Fewer cannot be split. */
-  readonly minDocuments: number;
-  /** UTF-16 units of all documents; fewer do not fill a handful of training sequences. */
-  readonly minCharacters: number;
-  /** Bounds the memory of duplicate removal (about 600 bytes a document). */
-  readonly maxDocuments: number;
-  /** Bounds the memory of one document. */
-  readonly maxLineBytes: number;
-  /** The upload limit; a larger file came past the gateway. */
-  readonly maxBytes: number;
-}
-
-export const DEFAULT_VALIDATION_LIMITS: ValidationLimits = {
-  minDocuments: 2,
-  minCharacters: 1_000,
-  maxDocuments: 1_000_000,
-  maxLineBytes: 16 * 1_024 * 1_024,
-  maxBytes: 1_024 * 1_024 * 1_024,
-};
 
 interface MalformedLine {
   /** From 1. */

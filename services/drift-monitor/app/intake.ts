@@ -1,53 +1,229 @@
 import type { OutgoingMessage, ReceivedMessage, Subscription } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { deadLetter, decodeMessage } from '#lib/contracts/envelope.ts';
-import { acceptObservation, type Observation } from '../domain/observation.ts';
-
-/** Writes observations and dead letters of one batch; idempotent, so that a batch may come again. */
-export interface ObservationStore {
-  /** How many were new. */
-  save(observations: readonly Observation[], deadLetters: readonly OutgoingMessage[]): Promise<number>;
-}
-
-export interface IntakeCounts {
-  stored: number;
-  duplicates: number;
-  refused: number;
-}
+import { partitionOf } from '#lib/kernel/partition.ts';
+import { NEVER_TRAINED } from '../domain/drift-decider.ts';
+import type { TakenObservation, Taking } from '../domain/model-watch.ts';
+import { acceptObservation } from '../domain/observation.ts';
+import { type DriftStore, modelId, type SignalRow, versionId, type VersionKey } from './ports.ts';
+import { decideWindows, type JudgedVersion, signalMessages } from './signals.ts';
+import { type CachedWatch, MAX_WATCHES, WatchCache } from './watch-cache.ts';
 
 const CONSUMER = 'drift-monitor';
 
-/** One batch: what can be read is stored, what cannot goes to the dead letters, then the positions are committed. */
-export async function takeIn(
-  ports: {
-    readonly codec: Codec;
-    readonly store: ObservationStore;
-    readonly subscription: Pick<Subscription, 'commit'>;
-  },
+/** Versions of one transaction at most: those of a batch are in memory together. */
+const MAX_VERSIONS = MAX_WATCHES / 2;
+
+export interface IntakePorts {
+  readonly codec: Codec;
+  readonly store: DriftStore;
+  readonly subscription: Pick<Subscription, 'commit'>;
+}
+
+export interface IntakeCounts {
+  /** By what became of them: a standing, `stored`, `sampledOut`, `unknownVersion`, `refused`. An observation may count in several. */
+  readonly observations: Readonly<Record<string, number>>;
+  /** Closed windows, by `signalled` or the reason why not. */
+  readonly windows: Readonly<Record<string, number>>;
+}
+
+/**
+ * From observations to signals. What belongs together (observations, labels, windows, the decision, its message) is stored in one transaction per few
+ * versions; positions follow. So a batch may come again: its ids are known then, and nothing is counted in a window twice. After an error the
+ * caller rewinds the subscription; what was changed in memory is read again.
+ */
+export class Intake {
+  readonly #ports: IntakePorts;
+  readonly #cache: WatchCache;
+
+  /** `observationsPerWindow`: beyond it a version's observations are thinned (`domain/flood-gate.ts`). */
+  constructor(ports: IntakePorts, limits: { readonly observationsPerWindow: number }) {
+    this.#ports = ports;
+    this.#cache = new WatchCache(ports.store, limits.observationsPerWindow);
+  }
+
+  /** One batch. `caughtUp`: nothing else waits on its partitions, so the clock may close its versions' windows. */
+  async take(
+    messages: readonly ReceivedMessage[],
+    now: { readonly nowMs: number; readonly caughtUp: boolean },
+  ): Promise<IntakeCounts> {
+    const { codec, subscription } = this.#ports;
+    await codec.prepare(messages.map((message) => message.value));
+    const { versions, letters } = accept(codec, messages, now.nowMs);
+    const tally = new Tally();
+    tally.observations('refused', letters.length);
+    const chunks = chunksOf([...versions.values()], MAX_VERSIONS);
+    // Letters go with the last one: a batch that fails before comes again, and would send them again.
+    for (const [at, chunk] of chunks.entries())
+      await this.#turn(chunk, at === chunks.length - 1 ? letters : [], now, tally);
+    if (chunks.length === 0 && letters.length > 0) await this.#ports.store.transaction((tx) => tx.publish(letters));
+    const ends = new Map(
+      messages.map((m) => [m.partition, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]),
+    );
+    await subscription.commit([...ends.values()]);
+    return tally.counts();
+  }
+
+  /**
+   * Closes the windows of versions that fell silent. For partitions of this monitor on which nothing waits: `partitions` says which. Returns
+   * what was decided.
+   */
+  async closeByClock(
+    nowMs: number,
+    partitions: { readonly own: ReadonlySet<number>; readonly count: number },
+  ): Promise<IntakeCounts> {
+    const tally = new Tally();
+    const due = await this.#ports.store.due(nowMs, MAX_WATCHES);
+    const own = due.filter(({ model }) => partitions.own.has(partitionOf(model, partitions.count)));
+    for (const chunk of chunksOf(own, MAX_VERSIONS))
+      await this.#turn(
+        chunk.map((key) => ({ key, batch: [] })),
+        [],
+        { nowMs, caughtUp: true },
+        tally,
+      );
+    return tally.counts();
+  }
+
+  async #turn(
+    versions: readonly VersionBatch[],
+    letters: readonly OutgoingMessage[],
+    now: { readonly nowMs: number; readonly caughtUp: boolean },
+    tally: Tally,
+  ): Promise<void> {
+    const keys = versions.map(({ key }) => key);
+    try {
+      const watches = await this.#cache.open(keys);
+      const takings: Taking[] = [];
+      for (const [at, { key, batch }] of versions.entries()) {
+        const { watch } = watches[at] as CachedWatch;
+        const admitted = watch.admit(batch);
+        const ids = [...new Set(admitted.map(({ observation }) => observation.observationId))];
+        const known = ids.length === 0 ? new Map() : await this.#ports.store.known(key, ids);
+        const taking = watch.take(admitted, known, now);
+        takings.push(taking);
+        tally.taking(taking, batch.length - admitted.length, watches[at]?.referenceRevision === null);
+      }
+      const changed = watches.filter(
+        (_, at) => (versions[at]?.batch.length ?? 0) > 0 || (takings[at]?.judged.length ?? 0) > 0,
+      );
+      const rows = await this.#commit({ watches, takings, changed }, letters, now.nowMs);
+      for (const { reason, outcome } of rows) tally.windows(reason ?? outcome);
+    } catch (error) {
+      this.#cache.forget(keys);
+      throw error;
+    }
+  }
+
+  async #commit(
+    { watches, takings, changed }: TurnResult,
+    letters: readonly OutgoingMessage[],
+    nowMs: number,
+  ): Promise<SignalRow[]> {
+    const judged = watches.flatMap((cached, at): (JudgedVersion & { readonly cached: CachedWatch })[] => {
+      const windows = takings[at]?.judged ?? [];
+      const { project, model, version, watch, settings } = cached;
+      const key = { project, model, version };
+      return windows.length === 0 ? [] : [{ key, policy: settings.drift, windows, streak: watch.state.streak, cached }];
+    });
+    const models = [...new Map(judged.map(({ key }) => [modelId(key), key])).values()];
+    const { rows, next } = await this.#ports.store.transaction(async (tx) => {
+      const states = models.length === 0 ? new Map() : await tx.lockStates(models);
+      const decided = decideWindows(judged, states, nowMs);
+      for (const { cached, streak } of judged) cached.watch.setStreak(streak);
+      await tx.saveObservations(
+        takings.flatMap(({ stored }) => stored),
+        nowMs,
+      );
+      await tx.saveLabels(
+        takings.flatMap(({ labels }, at) => labels.map((label) => ({ ...(watches[at] as CachedWatch), ...label }))),
+      );
+      const moved = changed.map((cached) => ({ ...cached, watchRevision: (cached.watchRevision ?? 0) + 1 }));
+      await tx.saveWatches(moved.map(commitOf), nowMs);
+      await tx.saveSignals(decided);
+      await tx.saveStates(models.map((key) => ({ ...key, state: states.get(modelId(key)) ?? NEVER_TRAINED })));
+      await tx.publish([...letters, ...signalMessages(this.#ports.codec, decided)]);
+      return { rows: decided, next: moved };
+    });
+    for (const cached of next) this.#cache.put(cached);
+    return rows;
+  }
+}
+
+/** What a turn made of its versions, in one order. */
+interface TurnResult {
+  readonly watches: readonly CachedWatch[];
+  readonly takings: readonly Taking[];
+  /** The clock may find nothing to close: that is no change. */
+  readonly changed: readonly CachedWatch[];
+}
+
+interface VersionBatch {
+  readonly key: VersionKey;
+  readonly batch: readonly TakenObservation[];
+}
+
+/** The observations by version, and dead letters for what is none. */
+function accept(
+  codec: Codec,
   messages: readonly ReceivedMessage[],
   nowMs: number,
-): Promise<IntakeCounts> {
-  await ports.codec.prepare(messages.map((message) => message.value));
-  const accepted: Observation[] = [];
+): { versions: Map<string, { key: VersionKey; batch: TakenObservation[] }>; letters: OutgoingMessage[] } {
+  const versions = new Map<string, { key: VersionKey; batch: TakenObservation[] }>();
   const letters: OutgoingMessage[] = [];
   for (const received of messages) {
-    const decoded = decodeMessage(ports.codec, received);
+    const decoded = decodeMessage(codec, received);
     if (!decoded.ok) {
-      letters.push(deadLetter(ports.codec, received, decoded, CONSUMER, nowMs));
+      letters.push(deadLetter(codec, received, decoded, CONSUMER, nowMs));
       continue;
     }
     if (decoded.message.type !== 'ObservationRecorded') continue;
     const verdict = acceptObservation(decoded.message.payload, nowMs);
-    if (verdict.ok) accepted.push(verdict.observation);
-    else
-      letters.push(
-        deadLetter(ports.codec, received, { code: 'ValidationFailed', reason: verdict.reason }, CONSUMER, nowMs),
-      );
+    if (!verdict.ok) {
+      const refusal = { code: 'ValidationFailed' as const, reason: verdict.reason };
+      letters.push(deadLetter(codec, received, refusal, CONSUMER, nowMs));
+      continue;
+    }
+    const { project, model, modelVersion: version } = verdict.observation;
+    const key = { project, model, version };
+    const id = versionId(key);
+    const there = versions.get(id);
+    if (there === undefined) versions.set(id, { key, batch: [verdict] });
+    else there.batch.push(verdict);
   }
-  const stored = await ports.store.save(accepted, letters);
-  const ends = new Map(
-    messages.map((m) => [m.partition, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]),
-  );
-  await ports.subscription.commit([...ends.values()]);
-  return { stored, duplicates: accepted.length - stored, refused: letters.length };
+  return { versions, letters };
+}
+
+/** Of the watch after its change: its former revision is one less, or none. */
+const commitOf = ({ project, model, version, watch, watchRevision }: CachedWatch) => {
+  const revision = watchRevision ?? 1;
+  const formerRevision = revision === 1 ? null : revision - 1;
+  return { project, model, version, formerRevision, revision, stored: watch.snapshot(), dueAtMs: watch.dueAtMs };
+};
+
+const chunksOf = <T>(all: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, at) => all.slice(at * size, (at + 1) * size));
+
+class Tally {
+  readonly #observations: Record<string, number> = {};
+  readonly #windows: Record<string, number> = {};
+
+  observations(outcome: string, count: number): void {
+    if (count > 0) this.#observations[outcome] = (this.#observations[outcome] ?? 0) + count;
+  }
+
+  windows(outcome: string): void {
+    this.#windows[outcome] = (this.#windows[outcome] ?? 0) + 1;
+  }
+
+  taking({ stored, counts }: Taking, sampledOut: number, unknown: boolean): void {
+    for (const [standing, count] of Object.entries(counts)) this.observations(standing, count);
+    this.observations('stored', stored.length);
+    this.observations('sampledOut', sampledOut);
+    if (unknown) this.observations('unknownVersion', stored.length);
+  }
+
+  counts(): IntakeCounts {
+    return { observations: this.#observations, windows: this.#windows };
+  }
 }

@@ -11,6 +11,7 @@ import {
 
 const HOUR_MS = 3_600_000;
 const policy: DriftPolicy = {
+  enabled: true,
   persistentWindows: 3,
   cooldownMs: 24 * HOUR_MS,
   signalBudget: 2,
@@ -132,6 +133,23 @@ describe('a retrain signal', () => {
       'BudgetExhausted',
       'signal',
     ]);
+  });
+
+  it('is not sent without a policy, whoever asks; the streak goes on, and switching it on lets the next window signal', () => {
+    const off = { ...policy, enabled: false };
+    let state = CALM;
+    const answers: string[] = [];
+    for (const hour of [1, 2, 3, 4]) {
+      const [, event] = drifts(hour);
+      const step = decideDrift(hour < 4 ? off : policy, state, event, hour * HOUR_MS);
+      state = step.state;
+      answers.push(step.decision.kind === 'suppressed' ? step.decision.reason : step.decision.kind);
+    }
+    expect(answers).toEqual(['NotPersistent', 'NotPersistent', 'NoRetrainPolicy', 'signal']);
+    expect(decideDrift(off, CALM, { type: 'SignalRequested', source: 'manual' }, 0).decision).toEqual({
+      kind: 'suppressed',
+      reason: 'NoRetrainPolicy',
+    });
   });
 
   it('a person needs neither drift nor cooldown', () => {

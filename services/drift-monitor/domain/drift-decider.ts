@@ -1,6 +1,8 @@
 import { assertNever } from '#lib/kernel/errors.ts';
 
 export interface DriftPolicy {
+  /** False: there is no retrain policy, or it is switched off. Drift is watched, nothing is signalled. */
+  readonly enabled: boolean;
   /** Windows in a row that must have drifted: one bad hour is no reason to train. */
   readonly persistentWindows: number;
   /** No drift signal earlier than this after the last signal of any kind. */
@@ -21,6 +23,11 @@ export const SUPPRESSIONS = [
   'Cooldown',
   'BudgetExhausted',
   'WindowAlreadyJudged',
+  'NoRetrainPolicy',
+  /** No reference is stored for the version: nothing to compare with. */
+  'UnknownVersion',
+  /** A scheduled run that fell into an outage and whose schedule skips such runs. */
+  'MissedRun',
 ] as const;
 export type Suppression = (typeof SUPPRESSIONS)[number];
 
@@ -48,11 +55,15 @@ export type DriftDecision =
   | { readonly kind: 'suppressed'; readonly reason: Suppression }
   | { readonly kind: 'none' };
 
-/** JSON; one per model version that is watched. */
-export interface DriftState {
+/** JSON; what is known of one version's windows. */
+export interface WindowStreak {
   /** Windows in a row that drifted, up to now. */
   readonly streak: number;
   readonly lastWindowEndMs: number | null;
+}
+
+/** JSON; what is known of the model, whichever of its versions drift: one retrain at a time, one budget. */
+export interface RetrainState {
   readonly signals: number;
   /** Times of the signals within the budget's period, oldest first. */
   readonly recentSignalsMs: readonly number[];
@@ -61,14 +72,21 @@ export interface DriftState {
   readonly inFlight: number | null;
 }
 
-export const CALM: DriftState = {
-  streak: 0,
-  lastWindowEndMs: null,
-  signals: 0,
-  recentSignalsMs: [],
-  lastSignalMs: null,
-  inFlight: null,
-};
+export interface DriftState extends WindowStreak, RetrainState {}
+
+export const NO_STREAK: WindowStreak = { streak: 0, lastWindowEndMs: null };
+export const NEVER_TRAINED: RetrainState = { signals: 0, recentSignalsMs: [], lastSignalMs: null, inFlight: null };
+export const CALM: DriftState = { ...NO_STREAK, ...NEVER_TRAINED };
+
+/** The two parts of a state, which are stored apart. */
+export const partsOfState = ({
+  streak,
+  lastWindowEndMs,
+  ...model
+}: DriftState): { readonly window: WindowStreak; readonly model: RetrainState } => ({
+  window: { streak, lastWindowEndMs },
+  model,
+});
 
 /**
  * From what was seen to a retrain signal or the reason why not. Windows come in the order of their ends; one that was judged is refused, so events may
@@ -111,13 +129,14 @@ function judgeWindowEvent(
   const state = { ...seen, streak: seen.streak + 1 };
   if (state.streak < policy.persistentWindows) return suppressed(state, 'NotPersistent');
   const obstacle = obstacleTo(policy, state, nowMs);
-  if (obstacle === 'RetrainInFlight') return suppressed(state, obstacle);
+  if (obstacle === 'RetrainInFlight' || obstacle === 'NoRetrainPolicy') return suppressed(state, obstacle);
   if (state.lastSignalMs !== null && nowMs - state.lastSignalMs < policy.cooldownMs)
     return suppressed(state, 'Cooldown');
   return obstacle === null ? signal(policy, state, 'drift', event.causes, nowMs) : suppressed(state, obstacle);
 }
 
 function obstacleTo(policy: DriftPolicy, state: DriftState, nowMs: number): Suppression | null {
+  if (!policy.enabled) return 'NoRetrainPolicy';
   const runsSinceMs = state.inFlight === null ? null : state.lastSignalMs;
   if (runsSinceMs !== null && nowMs - runsSinceMs < policy.retrainTimeoutMs) return 'RetrainInFlight';
   return recent(policy, state, nowMs).length >= policy.signalBudget ? 'BudgetExhausted' : null;

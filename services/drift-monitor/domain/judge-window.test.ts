@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { buildReferenceProfile, type FeatureRow } from './build-reference-profile.ts';
+import { buildReferenceProfile, type FeatureRow } from '#lib/statistics/build-reference-profile.ts';
 import { type JudgePolicy, judgeWindow } from './judge-window.ts';
-import type { ReferenceProfile } from './reference-profile.ts';
+import type { ReferenceProfile } from '#lib/statistics/reference-profile.ts';
 import { WINDOW_SAMPLE, type WindowSnapshot, WindowSketch } from './window-sketch.ts';
 
 const policy: JudgePolicy = { falseDiscoveryRate: 0.01, minimumObservations: 100, smallestDistance: 0 };

@@ -69,6 +69,15 @@ describe('observations in windows', () => {
     expect(closed).toEqual([]);
   });
 
+  it('a bare label whose observation is not there is counted and makes no observation; the observation itself may still come', () => {
+    const bare = at(10, { label: 'yes' });
+    const { counts, assigned, state } = take([bare, at(10, { prediction: 'yes' })]);
+    expect(counts).toMatchObject({ orphanLabel: 1, inTime: 1 });
+    expect(assigned[0]?.windowStartMs).toBeNull();
+    expect(state.open).toEqual([0]);
+    expect(take([at(10, { label: 'yes', prediction: 'yes' })]).counts).toMatchObject({ orphanLabel: 0, inTime: 1 });
+  });
+
   it('a clock that runs ahead does not close the windows of the others', () => {
     const now = { nowMs: 60, caughtUp: false };
     const { closed, state } = take([at(10), at(300)], NO_WINDOWS, NOTHING, now);

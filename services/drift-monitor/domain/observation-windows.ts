@@ -24,8 +24,20 @@ export interface KnownObservation {
   readonly label: string | null;
 }
 
+/** Nothing but a label: no features and no prediction. */
+const isBareLabel = ({ label, prediction, featuresJson }: Observation): boolean =>
+  label !== null && prediction === '' && /^\s*\{\s*\}\s*$/.test(featuresJson);
+
 /** How an observation was taken: shown as counts. */
-export const STANDINGS = ['inTime', 'outOfOrder', 'tooLate', 'duplicate', 'lateLabel', 'conflictingLabel'] as const;
+export const STANDINGS = [
+  'inTime',
+  'outOfOrder',
+  'tooLate',
+  'duplicate',
+  'lateLabel',
+  'conflictingLabel',
+  'orphanLabel',
+] as const;
 export type Standing = (typeof STANDINGS)[number];
 
 export interface AssignedObservation {
@@ -47,7 +59,8 @@ export interface WindowAssignment {
 /**
  * Puts a batch of one model version's observations into windows by the time they were observed. `known` holds what is stored of the batch's ids; within the batch
  * the first of an id wins. A label that comes later (`lateLabel`) belongs to the performance of its model, not to a window again; a
- * second, different label changes nothing. `caughtUp`: nothing waits on the bus, so the clock may close the last window of a model that
+ * second, different label changes nothing; a bare label whose observation is not there (`orphanLabel`: it was never seen, or is no longer kept) is only counted, for
+ * as an observation it would be one with every feature missing. `caughtUp`: nothing waits on the bus, so the clock may close the last window of a model that
  * fell silent; while a backlog is read only the observations' own times close windows.
  */
 export function assignToWindows(
@@ -57,7 +70,15 @@ export function assignToWindows(
   known: ReadonlyMap<string, KnownObservation>,
   now: { readonly nowMs: number; readonly caughtUp: boolean },
 ): WindowAssignment {
-  const counts = { inTime: 0, outOfOrder: 0, tooLate: 0, duplicate: 0, lateLabel: 0, conflictingLabel: 0 };
+  const counts = {
+    inTime: 0,
+    outOfOrder: 0,
+    tooLate: 0,
+    duplicate: 0,
+    lateLabel: 0,
+    conflictingLabel: 0,
+    orphanLabel: 0,
+  };
   const seen = new Map(known);
   const open = new Set(before.open);
   const assigned: AssignedObservation[] = [];
@@ -65,12 +86,13 @@ export function assignToWindows(
   for (const observation of batch) {
     const standing =
       repeated(observation, seen.get(observation.observationId)) ??
+      (isBareLabel(observation) ? 'orphanLabel' : null) ??
       timeliness(policy, observation.observedAtMs, watermarkMs, newestMs);
     counts[standing]++;
     const inWindow = standing === 'inTime' || standing === 'outOfOrder';
     const windowStartMs = inWindow ? windowOf(policy, observation.observedAtMs) : null;
     assigned.push({ observation, standing, windowStartMs });
-    if (standing !== 'duplicate' && standing !== 'conflictingLabel')
+    if (standing !== 'duplicate' && standing !== 'conflictingLabel' && standing !== 'orphanLabel')
       seen.set(observation.observationId, { label: observation.label });
     if (windowStartMs === null) continue;
     open.add(windowStartMs);
@@ -86,7 +108,7 @@ export function assignToWindows(
 }
 
 /** Begin of the window that holds a time; epoch ms, 0 or more. */
-const windowOf = ({ windowMs }: WindowPolicy, atMs: number): number => Math.floor(atMs / windowMs) * windowMs;
+export const windowOf = ({ windowMs }: WindowPolicy, atMs: number): number => Math.floor(atMs / windowMs) * windowMs;
 
 function repeated(observation: Observation, known: KnownObservation | undefined): Standing | null {
   if (known === undefined) return null;

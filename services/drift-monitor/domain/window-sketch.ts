@@ -1,8 +1,8 @@
 import { invariant } from '#lib/kernel/errors.ts';
 import { mulberry32, type RandomStream } from '#lib/kernel/random.ts';
 import { binOf } from '#lib/statistics/quantile-bins.ts';
-import { categoryOf, type FeatureRow } from './build-reference-profile.ts';
-import type { CategoricalReference, NumericReference, ReferenceProfile } from './reference-profile.ts';
+import { categoryOf, type FeatureRow } from '#lib/statistics/build-reference-profile.ts';
+import type { CategoricalReference, NumericReference, ReferenceProfile } from '#lib/statistics/reference-profile.ts';
 
 /** Observations of a window that the Kolmogorov-Smirnov test looks at: enough to see a shift of a fifth of a standard deviation, few enough not to cry over a twentieth. */
 export const WINDOW_SAMPLE = 512;

@@ -2,11 +2,14 @@ import type { Codec } from '#lib/contracts/codec.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import type { Database } from '#lib/postgres/database.ts';
+import { PostgresPromotionLedger } from '#lib/promotion/postgres-ledger.ts';
+import { PostgresTraffic } from '#lib/serving/postgres-traffic.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
 import { Authenticator } from '../app/api-keys.ts';
 import type { SlotSpeed } from '../domain/estimate.ts';
+import { assembleCompletions, type InferenceAddress } from './assemble-completions.ts';
 import type { HttpLimits, HttpServices } from './http/app-types.ts';
 import { EventTail } from './http/event-tail.ts';
 import { httpMetrics } from './http/http-metrics.ts';
@@ -29,12 +32,18 @@ export function assembleGateway(parts: {
   readonly readiness: Readiness;
   readonly metrics: Registry;
   readonly logger: Logger;
+  /** Absent: no completions. */
+  readonly inference?: InferenceAddress;
 }): HttpServices {
   const { database, bus, codec, registry, objects, codeCommit, slotSpeed, limits, readiness, metrics, logger } = parts;
   const now = (): number => Date.now();
   const keys = new PostgresKeyStore(database);
+  const traffic = new PostgresTraffic(database);
+  const { inference = {} } = parts;
+  const promotions = new PostgresPromotionLedger(database);
   return {
     gateway: {
+      promotions,
       jobs: new PostgresJobStore(database, bus),
       datasets: new PostgresDatasetStore(database),
       registry,
@@ -45,6 +54,9 @@ export function assembleGateway(parts: {
       now,
     },
     database,
+    promotions,
+    traffic,
+    completions: assembleCompletions({ database, bus, codec, registry, traffic, inference, metrics, now }),
     keys,
     approvals: new PostgresApprovalStore(database),
     authenticator: new Authenticator(keys, now),

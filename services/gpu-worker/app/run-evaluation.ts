@@ -1,18 +1,15 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
-import { EvaluationReport, type EvaluateSpec, type TrainerBase } from '#lib/contracts/trainer-protocol.ts';
+import type { EvaluateSpec, TrainerBase } from '#lib/contracts/trainer-protocol.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import { pull, pullBase, WORKSPACE } from '#lib/worker/workspace.ts';
+import { parseEvaluationReport, SAMPLES } from './evaluation-report.ts';
 import { type GpuPlatform, runTrainer } from './trainer-run.ts';
 
 type Context = ActivityContext<ActivityInput<'run_evaluation'>>;
-
-/** Tokens of one generated sample, and how freely they are drawn. */
-const SAMPLES = { tokens: 48, temperature: 0.8 };
 
 /**
  * Step 10 of the flow: scores the stored model, and its base on the same items, and stores the report. Whether the figures are good
@@ -45,7 +42,7 @@ export async function runEvaluation(
   // An evaluation has no checkpoints: stopped, it starts again.
   await runTrainer(platform, context, spec, folder, { onMessage: () => undefined, beforeYield: async () => null });
   const body = await readFile(join(outputDir, 'report.json'));
-  const report = parseReport(body);
+  const report = parseEvaluationReport(body);
   const digest = createHash('sha256').update(body).digest('hex');
   const { key } = await platform.store.put(`reports/${project}/${jobId}/${digest}.json`, body, { sha256: digest });
   return { report: { key, digest }, metrics: report.metrics, samples: report.samples };
@@ -57,10 +54,4 @@ function trained(technique: string, base: TrainerBase, artifacts: string): Train
   if (base.kind === 'config' || base.adapterDir !== undefined)
     throw new TrainyardError('TrainerBadConfig', 'an adapter lies on a model of full weights');
   return { kind: 'model', dir: base.dir, adapterDir: artifacts };
-}
-
-function parseReport(body: Buffer): EvaluationReport {
-  const value: unknown = JSON.parse(body.toString('utf8'));
-  if (Value.Check(EvaluationReport, value)) return value;
-  throw new TrainyardError('TrainerFailed', 'the evaluation program wrote no valid report');
 }

@@ -109,6 +109,7 @@ function checkPpo(spec: PpoSpec): PpoSpec {
 function checkEvaluate(spec: EvaluateSpec): EvaluateSpec {
   checkBase('/model', spec.model);
   if (spec.baseline !== undefined) checkBase('/baseline', spec.baseline);
+  spec.comparisons?.forEach((base, at) => checkBase(`/comparisons/${at}`, base));
   checkPaths({
     '/dataDir': spec.dataDir,
     '/preferenceDataDir': spec.preferenceDataDir,

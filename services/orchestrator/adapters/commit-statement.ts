@@ -14,6 +14,13 @@ export function commitStatement(
     fence(commit),
     ...(commit.events.length > 0 ? [append(commit)] : []),
     ...(commit.workflows.length > 0 ? [saveWorkflows(commit)] : []),
+    ...(commit.extras.length > 0 ? [saveExtras(commit)] : []),
+    ...(commit.children.length > 0 ? [saveChildren(commit)] : []),
+    ...(commit.reopened.length > 0 ? [reopen(commit)] : []),
+    ...(commit.approvals.length > 0 ? [saveApprovals(commit)] : []),
+    ...(commit.promotions.length > 0 ? [appendPromotions(commit)] : []),
+    ...(commit.splitsStarted.length > 0 ? [startSplits(commit)] : []),
+    ...(commit.splitsEnded.length > 0 ? [endSplits(commit)] : []),
     ...(commit.activities.length > 0 ? [saveActivities(commit)] : []),
     ...(commit.progress.length > 0 || commit.metrics.length > 0 ? [saveProgress(commit)] : []),
     ...(commit.jobs.length > 0 ? [saveJobs(commit)] : []),
@@ -40,6 +47,13 @@ const SHORT_NAMES: Readonly<Record<string, string>> = {
   orchestrator_fence: 'f',
   orchestrator_append: 'e',
   orchestrator_save_workflows: 'w',
+  orchestrator_save_workflow_extras: 'x',
+  orchestrator_save_children: 'h',
+  orchestrator_reopen_jobs: 'o',
+  orchestrator_save_approvals: 'q',
+  promotion_append: 'm',
+  traffic_split_start: 's',
+  traffic_split_end: 'z',
   orchestrator_save_activities: 'a',
   orchestrator_save_progress: 'p',
   orchestrator_save_jobs: 'j',
@@ -87,6 +101,96 @@ const saveWorkflows = ({ workflows }: Commit): SqlCall => ({
     jsonbArray(workflows.map((w) => w.snapshotJson)),
     int4Array(workflows.map((w) => w.snapshotSeq)),
     textArray(workflows.map((w) => w.parkedReason)),
+  ],
+});
+
+const saveExtras = ({ extras }: Commit): SqlCall => ({
+  call: 'orchestrator_save_workflow_extras',
+  parameters: [
+    textArray(extras.map((e) => e.workflowId)),
+    boolArray(extras.map((e) => e.paused)),
+    jsonbArray(extras.map((e) => (e.parent === null ? null : JSON.stringify(e.parent)))),
+    int8Array(extras.map((e) => e.deadlineAtMs)),
+  ],
+});
+
+const saveChildren = ({ children }: Commit): SqlCall => ({
+  call: 'orchestrator_save_children',
+  parameters: [
+    textArray(children.map((c) => c.jobId)),
+    textArray(children.map((c) => c.parentJobId)),
+    textArray(children.map((c) => c.jobType)),
+    textArray(children.map((c) => c.keySuffix)),
+    textArray(children.map((c) => c.workflowId)),
+    jsonbArray(children.map((c) => c.specJson)),
+    int8Array(children.map((c) => c.atMs)),
+  ],
+});
+
+const reopen = ({ reopened }: Commit): SqlCall => ({
+  call: 'orchestrator_reopen_jobs',
+  parameters: [textArray(reopened)],
+});
+
+const saveApprovals = ({ approvals }: Commit): SqlCall => ({
+  call: 'orchestrator_save_approvals',
+  parameters: [
+    textArray(approvals.map((a) => a.id)),
+    textArray(approvals.map((a) => a.project)),
+    textArray(approvals.map((a) => a.jobId)),
+    textArray(approvals.map((a) => a.workflowId)),
+    textArray(approvals.map((a) => a.ticket.approval)),
+    textArray(approvals.map((a) => a.ticket.status)),
+    jsonbArray(approvals.map((a) => JSON.stringify(a.ticket.subject))),
+    textArray(approvals.map((a) => a.ticket.digest)),
+    textArray(approvals.map((a) => a.ticket.submittedBy)),
+    int4Array(approvals.map((a) => a.ticket.required)),
+    jsonbArray(approvals.map((a) => (a.ticket.approvers === null ? null : JSON.stringify(a.ticket.approvers)))),
+    jsonbArray(approvals.map((a) => JSON.stringify(a.ticket.votes))),
+    int8Array(approvals.map((a) => a.ticket.requestedAtMs)),
+    int8Array(approvals.map((a) => a.ticket.expiresAtMs)),
+    int8Array(approvals.map((a) => a.ticket.decidedAtMs)),
+    int4Array(approvals.map((a) => a.ticket.reminders)),
+  ],
+});
+
+const appendPromotions = ({ promotions }: Commit): SqlCall => ({
+  call: 'promotion_append',
+  parameters: [
+    textArray(promotions.map((p) => p.project)),
+    textArray(promotions.map((p) => p.model)),
+    int4Array(promotions.map((p) => p.version)),
+    textArray(promotions.map((p) => p.stage)),
+    textArray(promotions.map((p) => p.jobId)),
+    textArray(promotions.map((p) => p.requestedBy)),
+    textArray(promotions.map((p) => p.reason)),
+    int8Array(promotions.map((p) => p.atMs)),
+  ],
+});
+
+const startSplits = ({ splitsStarted }: Commit): SqlCall => ({
+  call: 'traffic_split_start',
+  parameters: [
+    textArray(splitsStarted.map((s) => s.project)),
+    textArray(splitsStarted.map((s) => s.model)),
+    int4Array(splitsStarted.map((s) => s.canary)),
+    int4Array(splitsStarted.map((s) => s.baseline)),
+    splitsStarted.map((s) => s.weightPercent),
+    textArray(splitsStarted.map((s) => s.jobId)),
+    textArray(splitsStarted.map((s) => s.workflowId)),
+    jsonbArray(splitsStarted.map((s) => s.policyJson)),
+    int8Array(splitsStarted.map((s) => s.atMs)),
+  ],
+});
+
+const endSplits = ({ splitsEnded }: Commit): SqlCall => ({
+  call: 'traffic_split_end',
+  parameters: [
+    textArray(splitsEnded.map((s) => s.project)),
+    textArray(splitsEnded.map((s) => s.model)),
+    textArray(splitsEnded.map((s) => s.jobId)),
+    textArray(splitsEnded.map((s) => s.outcome)),
+    int8Array(splitsEnded.map((s) => s.atMs)),
   ],
 });
 

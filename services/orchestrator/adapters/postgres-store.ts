@@ -178,7 +178,7 @@ export class PostgresOrchestratorStore implements OrchestratorStore {
 }
 
 const WORKFLOW_COLUMNS = `w.workflow_id, w.partition, w.definition, w.job_id, w.project, w.priority, w.submitted_at_ms, w.status, w.state,
-  w.seq, w.running, w.deadline_at_ms, w.snapshot_seq, w.parked_reason`;
+  w.seq, w.running, w.deadline_at_ms, w.snapshot_seq, w.parked_reason, w.paused, w.parent`;
 
 const LOAD_WORKFLOWS = {
   name: 'load-workflows',
@@ -220,6 +220,8 @@ interface WorkflowColumns {
   snapshot: WorkflowState | null;
   snapshot_seq: number;
   parked_reason: string | null;
+  paused: boolean;
+  parent: WorkflowRow['parent'];
 }
 
 interface EventColumns {
@@ -271,6 +273,8 @@ const workflowRow = (row: WorkflowColumns): WorkflowRow => ({
   snapshotJson: null,
   snapshotSeq: row.snapshot_seq,
   parkedReason: row.parked_reason,
+  paused: row.paused,
+  parent: row.parent,
 });
 
 const activityRow = (row: ActivityColumns): ActivityRow => ({

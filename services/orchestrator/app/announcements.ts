@@ -6,6 +6,10 @@ import type { JobStatus } from '#lib/contracts/jobs.ts';
 import type { MessageType } from '#lib/contracts/topics.ts';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { ActivityEntry } from '../domain/activity-ledger.ts';
+import type { ApprovalTicket } from '../domain/approval.ts';
+import type { Parent } from '../domain/facts.ts';
+import type { Signal } from '../domain/signals.ts';
+import type { Effect } from '../domain/workflow-state.ts';
 import type { Cell, Placement } from './cell.ts';
 
 const SOURCE = '/trainyard/orchestrator';
@@ -59,6 +63,117 @@ export class Announcements {
     );
   }
 
+  startChild(cell: Cell, child: Extract<Effect, { type: 'startChild' }>, atMs: number): OutgoingMessage {
+    invariant(cell.header !== null && cell.state !== null, `${cell.workflowId} has started`);
+    const { project, priority, submittedAtMs } = cell.header;
+    const { workflowId, jobId, jobType, childId, reports } = child;
+    const parent: Parent = { workflowId: cell.workflowId, childId, reports };
+    return this.#message(
+      {
+        topic: 'orchestrator.commands',
+        key: workflowId,
+        type: 'StartWorkflow',
+        payload: {
+          workflowId,
+          jobId,
+          project,
+          jobType,
+          priority,
+          submittedAtMs,
+          inputJson: JSON.stringify(child.input),
+          parentJson: JSON.stringify(parent),
+          submittedBy: cell.state.start.submittedBy ?? null,
+        },
+      },
+      `start:${workflowId}`,
+      atMs,
+    );
+  }
+
+  cancel(workflowId: string, requestedBy: string, reason: string, atMs: number): OutgoingMessage {
+    return this.#message(
+      {
+        topic: 'orchestrator.commands',
+        key: workflowId,
+        type: 'CancelJob',
+        payload: { workflowId, requestedBy, reason },
+      },
+      `cancel:${requestedBy}:${workflowId}`,
+      atMs,
+    );
+  }
+
+  /** To a child, or to the parent. */
+  signal(
+    workflowId: string,
+    { signal, data }: Signal,
+    { id, from }: { readonly id: string; readonly from: string },
+    atMs: number,
+  ): OutgoingMessage {
+    return this.#message(
+      {
+        topic: 'orchestrator.commands',
+        key: workflowId,
+        type: 'SignalWorkflow',
+        payload: { workflowId, signal, dataJson: JSON.stringify(data), requestedBy: from },
+      },
+      id,
+      atMs,
+    );
+  }
+
+  approvalChanged(
+    cell: Cell,
+    approvalId: string,
+    ticket: ApprovalTicket,
+    reminder: boolean,
+    atMs: number,
+  ): OutgoingMessage {
+    invariant(cell.header !== null, `${cell.workflowId} has started`);
+    const { jobId, project } = cell.header;
+    const { status, subject, digest, votes, required, expiresAtMs, reminders } = ticket;
+    return this.#message(
+      {
+        topic: 'jobs.events',
+        key: project,
+        type: 'ApprovalChanged',
+        payload: {
+          approvalId,
+          jobId,
+          project,
+          status,
+          subjectJson: JSON.stringify(subject),
+          digest,
+          votes: votes.length,
+          required,
+          expiresAtMs,
+          reminder: reminder ? reminders : 0,
+        },
+      },
+      `approval:${approvalId}:${cell.seq}:${status}`,
+      atMs,
+    );
+  }
+
+  /** For ends that people should hear of. */
+  alert(cell: Cell, kind: 'RolledBack' | 'SafetyFailed', atMs: number): OutgoingMessage {
+    invariant(cell.header !== null && cell.state?.finish != null, `${cell.workflowId} has ended`);
+    const { jobId, project } = cell.header;
+    const { result } = cell.state.finish;
+    const message =
+      kind === 'RolledBack' ? 'the canary failed: the former version stays' : 'the safety gate was not passed';
+    return this.#message(
+      {
+        topic: 'jobs.events',
+        key: project,
+        type: 'AlertRaised',
+        payload: { alertId: `alert:${jobId}`, project, jobId, kind, message, detailJson: JSON.stringify(result) },
+      },
+      `alert:${jobId}`,
+      atMs,
+    );
+  }
+
   statusChanged(cell: Cell, status: JobStatus, atMs: number): OutgoingMessage {
     invariant(cell.header !== null, `${cell.workflowId} has started`);
     const { jobId, project } = cell.header;
@@ -91,7 +206,8 @@ export class Announcements {
           errorJson: error === null ? null : JSON.stringify(error),
         },
       },
-      `finished:${jobId}`,
+      // A retried job ends again.
+      `finished:${jobId}:${cell.seq}`,
       atMs,
     );
   }

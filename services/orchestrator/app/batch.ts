@@ -1,14 +1,19 @@
 import type { OutgoingMessage, Position, ReceivedMessage } from '#lib/bus/port.ts';
 import type { ActivityEntry } from '../domain/activity-ledger.ts';
-import { activityRowOf, type Cell, workflowRowOf } from './cell.ts';
+import { activityRowOf, type Cell, extrasOf, workflowRowOf } from './cell.ts';
 import type {
   ActivityRow,
+  ApprovalRow,
+  ChildRow,
   Commit,
   EventRow,
   JobRow,
   MetricRow,
   ProgressRow,
+  PromotionRow,
   RemotePlacement,
+  SplitEndRow,
+  SplitStartRow,
   TimerRow,
   WorkerRow,
 } from './commit.ts';
@@ -29,6 +34,13 @@ export class Batch {
   readonly #timersRemoved = new Map<string, { workflowId: string; name: string }>();
   readonly events: EventRow[] = [];
   readonly jobs: JobRow[] = [];
+  readonly children: ChildRow[] = [];
+  readonly reopened: string[] = [];
+  readonly promotions: PromotionRow[] = [];
+  readonly splitsStarted: SplitStartRow[] = [];
+  readonly splitsEnded: SplitEndRow[] = [];
+  readonly #extras = new Set<Cell>();
+  readonly #approvals = new Map<string, ApprovalRow>();
   readonly messages: OutgoingMessage[] = [];
   readonly remotePlacements: RemotePlacement[] = [];
   readonly nowMs: number;
@@ -46,6 +58,16 @@ export class Batch {
   touch(cell: Cell): void {
     this.#cells.add(cell);
     if (cell.seq - cell.snapshotSeq >= SNAPSHOT_EVERY || cell.status === 'parked') this.#snapshots.add(cell);
+  }
+
+  /** What the row says besides: paused, parent, a new deadline. */
+  touchExtras(cell: Cell): void {
+    this.#extras.add(cell);
+    this.#cells.add(cell);
+  }
+
+  approval(row: ApprovalRow): void {
+    this.#approvals.set(row.id, row);
   }
 
   touchActivity(cell: Cell, activityId: string): void {
@@ -107,6 +129,13 @@ export class Batch {
       progress: [...this.#progress.values()],
       metrics: [...this.#metrics.values()],
       jobs: this.jobs,
+      extras: [...this.#extras].map((cell) => extrasOf(cell)),
+      children: this.children,
+      reopened: this.reopened,
+      approvals: [...this.#approvals.values()],
+      promotions: this.promotions,
+      splitsStarted: this.splitsStarted,
+      splitsEnded: this.splitsEnded,
       timersSet: [...this.#timersSet.values()],
       timersRemoved: [...this.#timersRemoved.values()],
       workers: [...this.#workers.values()],

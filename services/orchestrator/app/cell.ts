@@ -1,8 +1,10 @@
 import { FINAL_STATUSES, JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import type { ActivityEntry } from '../domain/activity-ledger.ts';
+import type { Parent } from '../domain/facts.ts';
+import { laneSeconds } from '../domain/lane-seconds.ts';
 import { evolve, type WorkflowState } from '../domain/workflow-state.ts';
 import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
-import type { ActivityRow, WorkflowRow, WorkflowStatus } from './commit.ts';
+import type { ActivityRow, Commit, WorkflowRow, WorkflowStatus } from './commit.ts';
 import type { StoredWorkflow } from './store.ts';
 
 /** Where an attempt was placed; the dispatcher's knowledge, not the log's. */
@@ -35,6 +37,8 @@ export interface Cell {
   readonly placements: Map<string, Placement>;
   status: WorkflowStatus;
   running: boolean;
+  /** Nothing of it is placed; as in the state, known without it. */
+  paused: boolean;
   parkedReason: string | null;
   /** What the projection of the job says, so that only changes are written. */
   shownStatus: JobStatus | null;
@@ -48,7 +52,8 @@ interface Header {
   readonly project: string;
   readonly priority: number;
   readonly submittedAtMs: number;
-  readonly deadlineAtMs: number;
+  deadlineAtMs: number;
+  readonly parent: Parent | null;
 }
 
 export const newCell = (workflowId: string, partition: number): Cell => ({
@@ -64,6 +69,7 @@ export const newCell = (workflowId: string, partition: number): Cell => ({
   placements: new Map(),
   status: 'open',
   running: false,
+  paused: false,
   parkedReason: null,
   shownStatus: null,
   shownStep: null,
@@ -86,7 +92,9 @@ function takeRow(cell: Cell, row: WorkflowRow): void {
     priority: row.priority,
     submittedAtMs: row.submittedAtMs,
     deadlineAtMs: row.deadlineAtMs,
+    parent: row.parent,
   };
+  cell.paused = row.paused;
   cell.seq = row.seq;
   cell.snapshotSeq = row.snapshotSeq;
   cell.status = row.status;
@@ -107,7 +115,7 @@ export function loadCell(registry: WorkflowRegistry, cell: Cell, stored: StoredW
       for (const { fact, atMs } of stored.facts) state = evolve(registry, cell.workflowId, state, fact, atMs).state;
     cell.state = state;
     cell.latestMs = Math.max(latestIn(state), ...stored.facts.map(({ atMs }) => atMs));
-    cell.shownStatus = jobStatusOf(cell);
+    cell.shownStatus = jobStatusOf(registry, cell);
   } catch (error) {
     cell.status = 'parked';
     cell.parkedReason = `the log does not fold: ${error instanceof Error ? error.message : String(error)}`;
@@ -124,17 +132,23 @@ function latestIn(state: WorkflowState | null): number {
   return Math.max(state?.startedAtMs ?? 0, ...times);
 }
 
-export const jobStatusOf = (cell: Cell): JobStatus =>
-  cell.state?.finish?.status ?? (cell.running ? JOB_STATUS.running : JOB_STATUS.queued);
+/** What the job of a workflow is shown as. */
+export function jobStatusOf(registry: WorkflowRegistry, { state, running }: Cell): JobStatus {
+  if (state?.finish != null) return state.finish.status;
+  if (state?.paused !== undefined) return JOB_STATUS.paused;
+  const waits =
+    state === null ? null : (registry.machine(state.start.definition)?.statusOf(state.machine.value) ?? null);
+  return waits ?? (running ? JOB_STATUS.running : JOB_STATUS.queued);
+}
 
 export const isFinalStatus = (status: JobStatus): boolean => FINAL_STATUSES.includes(status);
 
-/** GPU seconds a workflow has used: running time of its GPU-lane attempts, lost or not. */
-export function gpuSecondsOf(state: WorkflowState): number {
-  let ms = 0;
-  for (const entry of Object.values(state.activities))
-    if (entry.request.lane === 'gpu') ms += entry.usefulMs + entry.lostMs;
-  return ms / 1_000;
+/** GPU seconds a workflow has used: running time of its GPU-lane attempts, lost or not. Its children book their own. */
+export const gpuSecondsOf = (state: WorkflowState): number => laneSeconds(Object.values(state.activities), 'gpu');
+
+export function extrasOf({ workflowId, paused, header }: Cell): Commit['extras'][number] {
+  if (header === null) throw new Error(`${workflowId} has no header`);
+  return { workflowId, paused, parent: header.parent, deadlineAtMs: header.deadlineAtMs };
 }
 
 export function workflowRowOf(cell: Cell, snapshotJson: string | null): WorkflowRow {
@@ -143,7 +157,14 @@ export function workflowRowOf(cell: Cell, snapshotJson: string | null): Workflow
   return {
     workflowId: cell.workflowId,
     partition: cell.partition,
-    ...header,
+    definition: header.definition,
+    jobId: header.jobId,
+    project: header.project,
+    priority: header.priority,
+    submittedAtMs: header.submittedAtMs,
+    deadlineAtMs: header.deadlineAtMs,
+    parent: header.parent,
+    paused: cell.paused,
     status: cell.status,
     state: cell.state?.machine.value ?? '',
     seq: cell.seq,

@@ -1,5 +1,7 @@
 import type { OutgoingMessage, Position } from '#lib/bus/port.ts';
 import type { JobStatus } from '#lib/contracts/jobs.ts';
+import type { ApprovalTicket } from '../domain/approval.ts';
+import type { Parent } from '../domain/facts.ts';
 
 /** A row of `events`. */
 export interface EventRow {
@@ -32,6 +34,63 @@ export interface WorkflowRow {
   readonly snapshotJson: string | null;
   readonly snapshotSeq: number;
   readonly parkedReason: string | null;
+  /** Nothing of it is placed. */
+  readonly paused: boolean;
+  readonly parent: Parent | null;
+}
+
+/** The row of a job that a workflow started as its child; the rest is its parent's. */
+export interface ChildRow {
+  readonly jobId: string;
+  readonly parentJobId: string;
+  readonly jobType: string;
+  /** Put behind the parent's idempotency key. */
+  readonly keySuffix: string;
+  readonly workflowId: string;
+  readonly specJson: string;
+  readonly atMs: number;
+}
+
+/** A row of `approvals`. */
+export interface ApprovalRow {
+  readonly id: string;
+  readonly project: string;
+  readonly jobId: string;
+  readonly workflowId: string;
+  readonly ticket: ApprovalTicket;
+}
+
+/** A line for the promotion ledger. */
+export interface PromotionRow {
+  readonly project: string;
+  readonly model: string;
+  readonly version: number;
+  readonly stage: string;
+  readonly jobId: string;
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly atMs: number;
+}
+
+/** A share of a model's traffic for its new version. */
+export interface SplitStartRow {
+  readonly project: string;
+  readonly model: string;
+  readonly canary: number;
+  readonly baseline: number;
+  readonly weightPercent: number;
+  readonly jobId: string;
+  readonly workflowId: string;
+  readonly policyJson: string;
+  readonly atMs: number;
+}
+
+export interface SplitEndRow {
+  readonly project: string;
+  readonly model: string;
+  readonly jobId: string;
+  readonly outcome: string;
+  readonly atMs: number;
 }
 
 /** A row of `activities`. */
@@ -123,6 +182,15 @@ export interface Commit {
   readonly progress: readonly ProgressRow[];
   readonly metrics: readonly MetricRow[];
   readonly jobs: readonly JobRow[];
+  /** Workflows that are paused, have a parent or run again: what their row says besides. */
+  readonly extras: readonly Pick<WorkflowRow, 'workflowId' | 'paused' | 'parent' | 'deadlineAtMs'>[];
+  readonly children: readonly ChildRow[];
+  /** Jobs whose end is taken back. */
+  readonly reopened: readonly string[];
+  readonly approvals: readonly ApprovalRow[];
+  readonly promotions: readonly PromotionRow[];
+  readonly splitsStarted: readonly SplitStartRow[];
+  readonly splitsEnded: readonly SplitEndRow[];
   readonly timersSet: readonly TimerRow[];
   readonly timersRemoved: readonly { readonly workflowId: string; readonly name: string }[];
   readonly workers: readonly WorkerRow[];

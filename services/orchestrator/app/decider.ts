@@ -1,3 +1,5 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import { JOB_STATUS } from '#lib/contracts/jobs.ts';
 import { messageOf } from '#lib/kernel/errors.ts';
 import { admit, type WorkflowMessage } from '../domain/admission.ts';
 import type { ActivityEntry } from '../domain/activity-ledger.ts';
@@ -8,6 +10,7 @@ import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { Announcements } from './announcements.ts';
 import type { Batch } from './batch.ts';
 import { type Cell, gpuSecondsOf, isFinalStatus, jobStatusOf } from './cell.ts';
+import { carryOutRelation, isRelation } from './relations.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { ShardMemory } from './shard.ts';
 
@@ -18,6 +21,9 @@ export interface DecisionContext {
   readonly nowMs: number;
 }
 
+/** A parent that waits for its children's curves gets their points this soon. */
+const REPORT_EVERY_MS = 500;
+
 /** Facts after which the worker itself has left the attempt. */
 const REPORTED_BY_WORKER: readonly string[] = [
   'ActivityCompleted',
@@ -25,6 +31,9 @@ const REPORTED_BY_WORKER: readonly string[] = [
   'ActivityYielded',
   'ActivityDeclined',
 ];
+
+/** Facts after which a workflow's row says something besides: `WorkflowStarted` only of a child. */
+const CHANGES_EXTRAS: readonly string[] = ['PauseRequested', 'ResumeRequested', 'RetryRequested'];
 
 /** Folds messages into the cells of a shard and collects what follows in the batch. Decisions are the domain's; this is bookkeeping. */
 export class Decider {
@@ -70,6 +79,8 @@ export class Decider {
       state: cell.state?.machine.value ?? '',
     });
     context.batch.touch(cell);
+    if (CHANGES_EXTRAS.includes(fact.type) || (fact.type === 'WorkflowStarted' && fact.data.parent !== undefined))
+      context.batch.touchExtras(cell);
     if (REPORTED_BY_WORKER.includes(fact.type) && 'activityId' in fact.data && fact.data.activityId !== null)
       context.dispatcher?.release(cell.workflowId, fact.data.activityId, fact.data.epoch ?? 0);
     this.carryOut(context, cell, effects);
@@ -78,9 +89,12 @@ export class Decider {
   /** The effects of one fact; an empty list and a parked cell when the machine throws. */
   #fold(cell: Cell, fact: Fact, atMs: number): readonly Effect[] {
     if (fact.type === 'WorkflowStarted') takeHeader(cell, fact.data, atMs);
+    if (fact.type === 'RetryRequested' && cell.header !== null && cell.state !== null)
+      cell.header.deadlineAtMs = atMs + cell.state.start.executionTimeoutMs;
     try {
       const { state, effects } = evolve(this.#registry, cell.workflowId, cell.state, fact, atMs);
       cell.state = state;
+      cell.paused = state.paused !== undefined;
       return effects;
     } catch (error) {
       cell.status = 'parked';
@@ -93,6 +107,10 @@ export class Decider {
 
   carryOut(context: DecisionContext, cell: Cell, effects: readonly Effect[]): void {
     for (const effect of effects) {
+      if (isRelation(effect)) {
+        carryOutRelation({ batch: context.batch, announce: this.#announce, nowMs: context.nowMs }, cell, effect);
+        continue;
+      }
       switch (effect.type) {
         case 'activityChanged':
           this.#activityChanged(context, cell, effect.entry);
@@ -107,6 +125,10 @@ export class Decider {
         }
         case 'cancelTimer':
           context.batch.removeTimer(cell.workflowId, effect.name);
+          break;
+        case 'reopened':
+          cell.status = 'open';
+          if (cell.header !== null) context.batch.reopened.push(cell.header.jobId);
           break;
         case 'finished':
           cell.status = 'done';
@@ -134,7 +156,7 @@ export class Decider {
       return;
     }
     if (lease !== undefined) this.#memory.endLease(cell.workflowId, activityId);
-    if (entry.state !== 'queued') {
+    if (entry.state !== 'queued' || cell.paused) {
       this.#memory.removeUnplaced(cell.workflowId, activityId);
       context.dispatcher?.dequeue(cell.workflowId, activityId);
       return;
@@ -160,9 +182,9 @@ export class Decider {
     cell: Cell,
     activityId: string,
     epoch: number,
-    reason: 'Cancelled' | 'Revoked',
+    reason: 'Cancelled' | 'Revoked' | 'Paused',
   ): void {
-    context.dispatcher?.drain({ epoch }, cell.workflowId, activityId, context.nowMs);
+    if (reason !== 'Paused') context.dispatcher?.drain({ epoch }, cell.workflowId, activityId, context.nowMs);
     const placement = cell.placements.get(activityId);
     // Never placed: no worker has heard of it.
     if (placement === undefined || placement.epoch < epoch) return;
@@ -190,15 +212,23 @@ export class Decider {
     );
     context.batch.touch(cell);
     context.batch.touchActivity(cell, activityId);
-    context.batch.messages.push(this.#announce.execute(cell, entry, placement, heartbeatEveryMs));
+    const reportsToParent = cell.header?.parent?.reports != null;
+    const every = reportsToParent ? Math.min(heartbeatEveryMs, REPORT_EVERY_MS) : heartbeatEveryMs;
+    context.batch.messages.push(this.#announce.execute(cell, entry, placement, every));
     return true;
+  }
+
+  #alerts(cell: Cell, status: string, nowMs: number): OutgoingMessage[] {
+    return status === JOB_STATUS.rolledBack || status === JOB_STATUS.safetyFailed
+      ? [this.#announce.alert(cell, ALERTS[status], nowMs)]
+      : [];
   }
 
   /** Rows and messages about the status of the jobs whose workflows this batch touched. */
   showJobs(context: DecisionContext): void {
     for (const cell of context.batch.cells) {
       if (cell.header === null) continue;
-      const status = jobStatusOf(cell);
+      const status = jobStatusOf(this.#registry, cell);
       const step = cell.state?.machine.value ?? '';
       const parked = cell.status === 'parked';
       if (status === cell.shownStatus && step === cell.shownStep && parked === cell.shownParked) continue;
@@ -213,7 +243,11 @@ export class Decider {
         finished,
         gpuSeconds: finished && cell.state !== null ? gpuSecondsOf(cell.state) : 0,
       });
-      if (finished) context.batch.messages.push(this.#announce.finished(cell, context.nowMs));
+      if (finished)
+        context.batch.messages.push(
+          this.#announce.finished(cell, context.nowMs),
+          ...this.#alerts(cell, status, context.nowMs),
+        );
       else if (status !== cell.shownStatus)
         context.batch.messages.push(this.#announce.statusChanged(cell, status, context.nowMs));
       cell.shownStatus = status;
@@ -222,6 +256,9 @@ export class Decider {
     }
   }
 }
+
+/** Ends that people should hear of. */
+const ALERTS = { ROLLED_BACK: 'RolledBack', SAFETY_FAILED: 'SafetyFailed' } as const;
 
 /** The problem to show; null leaves what is shown, JSON null takes back that the workflow was parked. */
 function errorJsonOf(cell: Cell): string | null {
@@ -241,5 +278,6 @@ function takeHeader(cell: Cell, data: Extract<Fact, { type: 'WorkflowStarted' }>
     priority: data.priority,
     submittedAtMs: data.submittedAtMs,
     deadlineAtMs: nowMs + data.executionTimeoutMs,
+    parent: data.parent ?? null,
   };
 }

@@ -283,7 +283,10 @@ interface DecodedMessage {
 }
 
 const isWorkflowMessage = (message: Message): message is WorkflowMessage =>
-  message.type === 'StartWorkflow' || message.type === 'CancelJob' || 'activityId' in message.payload;
+  message.type === 'StartWorkflow' ||
+  message.type === 'CancelJob' ||
+  message.type === 'SignalWorkflow' ||
+  'activityId' in message.payload;
 
 const needsCell = ({ message }: DecodedMessage): boolean =>
   message.type !== 'ActivityProgressed' && isWorkflowMessage(message);

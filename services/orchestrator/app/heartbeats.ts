@@ -1,4 +1,5 @@
 import type { ActivityProgressed, WorkerHeartbeat } from '#lib/contracts/generated/messages.ts';
+import type { Parent } from '../domain/facts.ts';
 import type { Lane } from '../domain/activity-ledger.ts';
 import { heartbeat, type LeasePolicy } from '../domain/lease-keeper.ts';
 import type { Announcements } from './announcements.ts';
@@ -82,9 +83,25 @@ export class Heartbeats {
     const device = deviceJson === null ? null : (JSON.parse(deviceJson) as unknown);
     const progress = { step, stepsTotal, throughput, workerId, device, atMs: context.nowMs };
     context.batch.progress({ workflowId, activityId, epoch, progressJson: JSON.stringify(progress) });
-    const jobId = this.#memory.get(workflowId)?.header?.jobId;
-    if (jobId === undefined) return;
+    const header = this.#memory.get(workflowId)?.header;
+    if (header == null) return;
+    const { jobId, parent } = header;
     for (const metric of payload.metrics)
       if (Number.isFinite(metric.value)) context.batch.metric({ jobId, epoch, ...metric });
+    if (parent !== null) this.#report(context, parent, payload);
+  }
+
+  /** The points that a parent waits for go to it, where its search decides by them. */
+  #report(context: DecisionContext, parent: Parent, { workflowId, epoch, metrics }: ActivityProgressed): void {
+    const points = metrics
+      .filter(({ name }) => name === parent.reports)
+      .map(({ step, value }) => ({ step, value: Number.isFinite(value) ? value : null }));
+    const last = points.at(-1);
+    if (last === undefined) return;
+    const id = `report:${workflowId}:${epoch}:${last.step}`;
+    const signal = { signal: 'child.reported' as const, data: { child: parent.childId, points } };
+    context.batch.messages.push(
+      this.#announce.signal(parent.workflowId, signal, { id, from: workflowId }, context.nowMs),
+    );
   }
 }

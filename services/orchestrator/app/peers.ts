@@ -75,7 +75,7 @@ export class Peers {
       occupied,
       queue: activities.flatMap((activity) => {
         const row = rows.get(activity.workflowId);
-        return activity.state === 'queued' && row !== undefined ? [queuedFrom(row, activity)] : [];
+        return activity.state === 'queued' && row?.paused === false ? [queuedFrom(row, activity)] : [];
       }),
       running: workflows.filter((row) => row.status === 'open' && (row.running || runs.has(row.workflowId))),
     });

@@ -116,8 +116,8 @@ export class ShardMemory {
     for (const activity of open.activities) {
       const row = rows.get(activity.workflowId);
       if (row === undefined) continue;
-      if (activity.state === 'queued') this.setUnplaced(queuedFrom(row, activity));
-      else this.#adopt(activity, nowMs);
+      if (activity.state !== 'queued') this.#adopt(activity, nowMs);
+      else if (!row.paused) this.setUnplaced(queuedFrom(row, activity));
     }
     return parked;
   }
@@ -196,6 +196,7 @@ export class ShardMemory {
     for (const cell of touched) {
       if (cell.header === null && !inUse.has(cell)) this.#cells.delete(cell.workflowId);
       else if (cell.status === 'done') this.#finished.add(cell.workflowId);
+      else this.#finished.delete(cell.workflowId);
     }
     for (const id of this.#finished) {
       if (this.#finished.size <= FINISHED_KEPT) break;

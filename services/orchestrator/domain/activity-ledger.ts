@@ -201,6 +201,11 @@ export function declined(entry: ActivityEntry, atMs: number): LedgerStep {
   return { entry: requeue(closed, atMs, pauseMs), outcome: null };
 }
 
+/** A failed activity gets a full set of attempts again and goes on from its newest checkpoint. */
+export function retried(entry: ActivityEntry, atMs: number): ActivityEntry {
+  return requeue({ ...entry, failures: 0, lostInARow: 0, declinedInARow: 0 }, atMs, 0);
+}
+
 export function cancelled(entry: ActivityEntry, atMs: number): ActivityEntry {
   return isOver(entry) ? entry : { ...closeAttempt(entry, atMs), state: 'cancelled' };
 }

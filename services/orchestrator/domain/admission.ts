@@ -1,6 +1,10 @@
 import type { Message } from '#lib/contracts/envelope.ts';
+import { assertNever } from '#lib/kernel/errors.ts';
 import { isCurrent } from './activity-ledger.ts';
-import type { Fact } from './facts.ts';
+import { refusalOf } from './approval.ts';
+import type { Fact, Parent } from './facts.ts';
+import { retryPoint } from './retry-point.ts';
+import { parseSignal } from './signals.ts';
 import type { WorkflowState } from './workflow-state.ts';
 import type { WorkflowRegistry } from './workflows/registry.ts';
 
@@ -22,6 +26,7 @@ export type WorkflowMessage = Extract<
     type:
       | 'StartWorkflow'
       | 'CancelJob'
+      | 'SignalWorkflow'
       | 'ActivityStarted'
       | 'CheckpointSaved'
       | 'ActivityCompleted'
@@ -43,6 +48,7 @@ export function admit(registry: WorkflowRegistry, state: WorkflowState | null, m
     const { requestedBy, reason } = message.payload;
     return { kind: 'append', fact: { type: 'CancelRequested', data: { requestedBy, reason } } };
   }
+  if (message.type === 'SignalWorkflow') return admitSignal(registry, state, message.payload);
   const { activityId, epoch } = message.payload;
   const entry = state.activities[activityId];
   if (entry === undefined || !isCurrent(entry, epoch)) {
@@ -76,12 +82,71 @@ function admitStart(
         retry: profile.retry,
         executionTimeoutMs: profile.executionTimeoutMs,
         input: JSON.parse(payload.inputJson),
+        ...(payload.parentJson === null ? {} : { parent: JSON.parse(payload.parentJson) as Parent }),
+        ...(payload.submittedBy === null ? {} : { submittedBy: payload.submittedBy }),
       },
     },
   };
 }
 
-type AttemptMessage = Exclude<WorkflowMessage, { type: 'StartWorkflow' | 'CancelJob' }>;
+/** Throws `SyntaxError` on a signal that nobody could understand. */
+function admitSignal(
+  registry: WorkflowRegistry,
+  state: WorkflowState,
+  payload: Extract<WorkflowMessage, { type: 'SignalWorkflow' }>['payload'],
+): Admission {
+  const parsed = parseSignal(payload.signal, payload.dataJson);
+  const { requestedBy } = payload;
+  const over = state.finish !== null;
+  switch (parsed.signal) {
+    case 'pause':
+      if (over || state.paused !== undefined) return { kind: 'ignore', reason: 'nothing to pause' };
+      return append({ type: 'PauseRequested', data: { requestedBy, reason: parsed.data.reason ?? null } });
+    case 'resume': {
+      const only = parsed.data.reason ?? null;
+      if (state.paused === undefined || (only !== null && only !== state.paused.reason))
+        return { kind: 'ignore', reason: 'nothing to resume' };
+      return append({ type: 'ResumeRequested', data: { requestedBy } });
+    }
+    case 'retry':
+      if (retryPoint(registry, state) === null) return { kind: 'ignore', reason: 'nothing to try again' };
+      return append({ type: 'RetryRequested', data: { requestedBy } });
+    case 'approval.vote': {
+      const { approval, digest, decision, comment } = parsed.data;
+      const ticket = state.approvals?.[approval];
+      const ballot = { by: requestedBy, decision, comment };
+      if (ticket === undefined || refusalOf(ticket, { ...ballot, digest }) !== null) return late(payload.signal);
+      return append({ type: 'ApprovalVoted', data: { approval, ...ballot } });
+    }
+    case 'approval.void': {
+      const { approval, reason } = parsed.data;
+      if (state.approvals?.[approval]?.status !== 'open') return late(payload.signal);
+      return append({ type: 'ApprovalVoided', data: { approval, reason, requestedBy } });
+    }
+    case 'child.reported':
+      // Nobody asks any more: not worth a row for each point.
+      if (over) return { kind: 'ignore', reason: 'the workflow has ended' };
+      return append({ type: 'SignalReceived', data: { ...parsed, from: requestedBy } });
+    case 'child.paused':
+    case 'child.resumed':
+    case 'child.ended':
+    case 'canary.verdict':
+      if (over) return late(payload.signal);
+      return append({ type: 'SignalReceived', data: { ...parsed, from: requestedBy } });
+    default:
+      return assertNever(parsed);
+  }
+}
+
+const append = (fact: Fact): Admission => ({ kind: 'append', fact });
+
+const late = (message: string): Admission => ({
+  kind: 'late',
+  fact: { type: 'LateMessageIgnored', data: { message, activityId: null, epoch: null } },
+  stop: null,
+});
+
+type AttemptMessage = Exclude<WorkflowMessage, { type: 'StartWorkflow' | 'CancelJob' | 'SignalWorkflow' }>;
 
 function factOf(message: AttemptMessage): Fact {
   switch (message.type) {

@@ -2,7 +2,8 @@ import { initialTransition, transition } from 'xstate';
 import { describe, expect, it } from 'vitest';
 import { threeSteps } from '../../../test/support/three-steps.ts';
 import { machineRunner } from './machine.ts';
-import { type WorkflowEvent, workflow } from './workflows/vocabulary.ts';
+import { workflow } from './workflows/vocabulary.ts';
+import type { WorkflowEvent } from './workflows/workflow-types.ts';
 
 const done = (activity: string): WorkflowEvent => ({ type: 'activity.done', activity, output: { of: activity } });
 const EVENTS: WorkflowEvent[] = [

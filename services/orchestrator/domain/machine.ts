@@ -1,6 +1,7 @@
 import { type AnyActorScope, type AnyMachineSnapshot, type AnyStateMachine, transition } from 'xstate';
 import { invariant } from '#lib/kernel/errors.ts';
-import type { WorkflowAction, WorkflowEvent } from './workflows/vocabulary.ts';
+import type { JobStatus } from '#lib/contracts/jobs.ts';
+import type { WorkflowAction, WorkflowEvent } from './workflows/workflow-types.ts';
 
 /** A machine's state as data: its state's name and its context. Plain JSON; a stored one is restored by `machine.resolveState`. */
 export interface MachineState {
@@ -22,6 +23,10 @@ export interface MachineRunner {
   start(input: unknown): MachineStep;
   /** One event. Throws when a guard throws, or when the state no longer exists in this machine. */
   step(state: MachineState, event: WorkflowEvent): MachineStep;
+  /** What a job in this state is shown as; null = by whether anything of it has run. */
+  statusOf(value: string): JobStatus | null;
+  /** The state that runs an activity as its one step; null when none does. */
+  stateRunning(activityId: string): string | null;
   /** Throws when a stored state does not exist in this machine. */
   restore(state: MachineState): void;
 }
@@ -54,6 +59,15 @@ export function machineRunner(machine: AnyStateMachine): MachineRunner {
       scope.actionExecutor = (action) => actions.push(action);
       const snapshot = machine.transition(before, event, scope) as AnyMachineSnapshot;
       return snapshot === before ? { state, actions: [], moved: false } : keep(snapshot, actions);
+    },
+    statusOf(value) {
+      const meta = machine.root.states[value]?.meta as { readonly status?: JobStatus } | undefined;
+      return meta?.status ?? null;
+    },
+    stateRunning(activityId) {
+      const runs = (name: string): boolean =>
+        (machine.root.states[name]?.meta as { readonly runs?: string } | undefined)?.runs === activityId;
+      return Object.keys(machine.root.states).find(runs) ?? null;
     },
     restore(state) {
       machine.resolveState({ value: state.value, context: state.context });

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Subscription } from '#lib/bus/port.ts';
+import type { ReceivedMessage, Subscription } from '#lib/bus/port.ts';
 import { PostgresBus } from '#lib/bus/postgres-bus.ts';
 import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { DeadLetter, ObservationRecorded } from '#lib/contracts/generated/messages.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
-import { PostgresObservations } from '../../../services/drift-monitor/adapters/postgres-observations.ts';
-import { takeIn } from '../../../services/drift-monitor/app/intake.ts';
+import { PostgresDriftStore } from '../../../services/drift-monitor/adapters/postgres-drift-store.ts';
+import { Intake, type IntakePorts } from '../../../services/drift-monitor/app/intake.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { codec } from '../../support/engine-harness.ts';
 
@@ -52,9 +52,18 @@ const observation = (model: string, id: string, change: Partial<ObservationRecor
 
 const ports = (commit = subscription.commit.bind(subscription)) => ({
   codec,
-  store: new PostgresObservations(db.database, bus),
+  store: new PostgresDriftStore(db.database, bus),
   subscription: { commit },
 });
+/** One batch through an intake of its own: nothing is remembered but what is stored. */
+async function takeIn(from: IntakePorts, messages: readonly ReceivedMessage[], nowMs: number) {
+  const { observations } = await new Intake(from, { observationsPerWindow: 100_000 }).take(messages, {
+    nowMs,
+    caughtUp: false,
+  });
+  const { stored = 0, duplicate = 0, refused = 0 } = observations;
+  return { stored, duplicates: duplicate, refused };
+}
 /** Polls until this many messages came: they lie in several partitions. */
 async function poll(count: number) {
   const messages = [];
@@ -137,7 +146,7 @@ describe('the intake of observations', () => {
   it('a batch that could not be stored leaves no dead letter and no position behind', async () => {
     const before = (await deadLetters()).length;
     await bus.publish([observation('fails', 'o1'), { ...observation('fails', 'o2'), value: Buffer.of(1) }]);
-    const broken = new PostgresObservations(db.database, {
+    const broken = new PostgresDriftStore(db.database, {
       publishIn: async () => {
         throw new Error('no dead letters today');
       },

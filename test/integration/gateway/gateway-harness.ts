@@ -14,6 +14,7 @@ import type { Database } from '#lib/postgres/database.ts';
 import { createLogger } from '#lib/service/logger.ts';
 import { createMetrics } from '#lib/service/metrics.ts';
 import { Readiness } from '#lib/service/readiness.ts';
+import type { InferenceAddress } from '../../../services/gateway/adapters/assemble-completions.ts';
 import { assembleGateway } from '../../../services/gateway/adapters/assemble.ts';
 import type { App, HttpLimits, HttpServices } from '../../../services/gateway/adapters/http/app-types.ts';
 import { buildServer } from '../../../services/gateway/adapters/http/server.ts';
@@ -69,7 +70,10 @@ const LIMITS: HttpLimits = {
 };
 
 /** The gateway over a database, bus, object store and registry of its own: everything real but the port. */
-export async function startGateway(limits: Partial<HttpLimits> = {}): Promise<Harness> {
+export async function startGateway(
+  limits: Partial<HttpLimits> = {},
+  inference: InferenceAddress = {},
+): Promise<Harness> {
   const db = await createTestDatabase({ maxConnections: 8 });
   const folder = await mkdtemp(join(tmpdir(), 'trainyard-gateway-'));
   const { database } = db;
@@ -92,6 +96,7 @@ export async function startGateway(limits: Partial<HttpLimits> = {}): Promise<Ha
     readiness,
     metrics: createMetrics('gateway'),
     logger: createLogger({ service: 'gateway', level: 'silent' }),
+    inference,
   });
   let adminKey = '';
   await ensureAdminKey(
@@ -119,6 +124,7 @@ export async function startGateway(limits: Partial<HttpLimits> = {}): Promise<Ha
     close: async () => {
       services.tail.close();
       await app.close();
+      await services.completions.close();
       await bus.close();
       await db.drop();
       await rm(folder, { recursive: true, force: true });

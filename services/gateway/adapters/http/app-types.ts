@@ -8,6 +8,8 @@ import type {
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Database } from '#lib/postgres/database.ts';
+import type { PromotionLedger } from '#lib/promotion/port.ts';
+import type { TrafficStore } from '#lib/serving/port.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
@@ -15,6 +17,7 @@ import type { Authenticator } from '../../app/api-keys.ts';
 import type { Gateway } from '../../app/ports.ts';
 import type { PostgresApprovalStore } from '../postgres/approval-store.ts';
 import type { PostgresKeyStore } from '../postgres/key-store.ts';
+import type { Completions } from '../assemble-completions.ts';
 import type { EventTail } from './event-tail.ts';
 import type { HttpMetrics } from './http-metrics.ts';
 
@@ -47,6 +50,9 @@ export interface HttpServices {
   readonly gateway: Gateway;
   /** For reads that no use case stands between. */
   readonly database: Database;
+  readonly promotions: PromotionLedger;
+  readonly traffic: TrafficStore;
+  readonly completions: Completions;
   readonly keys: PostgresKeyStore;
   readonly approvals: PostgresApprovalStore;
   readonly authenticator: Authenticator;

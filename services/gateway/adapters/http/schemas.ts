@@ -4,6 +4,9 @@ import { ApprovalSubject } from '#lib/contracts/release.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { Direction } from '#lib/search-space/trial.ts';
 import { ROLES } from '../../domain/access.ts';
+import { DRIFT_COMPONENTS } from './drift-schemas.ts';
+import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
+import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { APPROVAL_STATUSES } from '../../domain/vote-rules.ts';
 import { SUBMISSIONS } from './submit-schemas.ts';
 
@@ -302,6 +305,11 @@ export const COMPONENTS = {
   ModelVersion,
   ModelVersionPage: page(ModelVersion),
   ModelPage: page(Type.Object({ name: Type.String(), latestVersion: Type.Integer(), versions: Type.Integer() })),
+  Completion: CompletionResult,
+  OpenAiCompletion,
+  ModelTraffic,
+  Promotion,
+  PromotionPage: page(Promotion),
   DatasetVersion,
   DatasetVersionPage: page(DatasetVersion),
   Project,
@@ -312,6 +320,7 @@ export const COMPONENTS = {
   LaneList: Type.Object({ items: Type.Array(Lane) }),
   WorkerList: Type.Object({ items: Type.Array(Worker) }),
   ...SUBMISSIONS,
+  ...DRIFT_COMPONENTS,
   DryRun,
   Readiness,
 };
@@ -332,6 +341,7 @@ const PROBLEMS = {
   415: 'the content type is not supported',
   422: 'a field is wrong; `errors` names it',
   429: 'too many requests',
+  502: 'the model version cannot be run',
   503: 'a component cannot be reached',
 } as const;
 

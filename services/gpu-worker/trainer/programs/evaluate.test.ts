@@ -137,6 +137,40 @@ test('a model against itself differs by exactly nothing', async () => {
   expect(metric(report, 'held_out.loss')).toMatchObject({ delta: 0, deltaStandardError: 0 });
 });
 
+test('any number of models is compared in one run, each against the model on the same items', async () => {
+  const outputDir = join(folder.path, 'many');
+  const own = { kind: 'model', dir: modelDir, adapterDir } as const;
+  const base = { kind: 'model', dir: modelDir } as const;
+  const run = await runInProcess(folder.path, spec(outputDir, { comparisons: [own, base] }));
+  const report = Value.Parse(EvaluationReport, JSON.parse(await readFile(join(outputDir, 'report.json'), 'utf8')));
+  expect(report.comparisons).toHaveLength(2);
+  // The first is the model itself, the second the baseline: what is known of both.
+  for (const metric of report.comparisons?.[0]?.metrics ?? []) {
+    if (metric.delta === undefined) continue;
+    expect(metric).toMatchObject({ baselineValue: metric.value, delta: 0, deltaStandardError: 0 });
+  }
+  expect(report.comparisons?.[1]?.metrics).toEqual(report.metrics);
+  const last = messagesOf(run, 'step').at(-1);
+  expect(last?.step).toBe(last?.stepsTotal);
+});
+
+test('without a baseline the metrics have no difference, the comparisons do', async () => {
+  const outputDir = join(folder.path, 'no-baseline');
+  const { baseline, ...rest } = spec(outputDir);
+  await runInProcess(folder.path, { ...rest, comparisons: [baseline] });
+  const report = Value.Parse(EvaluationReport, JSON.parse(await readFile(join(outputDir, 'report.json'), 'utf8')));
+  expect(metric(report, 'held_out.loss').delta).toBeUndefined();
+  expect(report.comparisons?.[0]?.metrics.find(({ name }) => name === 'held_out.loss')?.delta).toBeLessThan(0);
+});
+
+test('a relative path among the comparisons is refused by its index', async () => {
+  const own = { kind: 'model', dir: modelDir } as const;
+  const comparisons = [own, { kind: 'model', dir: 'models/x' } as const];
+  const run = await runInProcess(folder.path, spec(join(folder.path, 'relative'), { comparisons }));
+  expect(run.exitCode).toBe(78);
+  expect(onlyMessage(run, 'error').message).toContain('/comparisons/1/dir');
+});
+
 test('maxTokens scores the start of the split only', async () => {
   const outputDir = join(folder.path, 'short');
   const suites: EvaluateSpec['suites'] = [{ suite: 'held_out_text', maxTokens: 100 }];

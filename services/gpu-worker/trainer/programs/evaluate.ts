@@ -28,32 +28,34 @@ const POSITIONS_PER_BATCH = 1024;
 
 const EVALUATION_FILES = ['report.json', 'samples.json'] as const;
 
-/** Scores the model, and the baseline on the same items, and writes the report. Asked to stop it ends without a result. */
+/** Scores the model, and the models it is compared with on the same items, and writes the report. Asked to stop it ends without a result. */
 export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Promise<Outcome> {
   const data = await loadTokenData(spec.dataDir);
-  const { tokenizer } = data.description;
-  const config = await baseConfig(spec.model, tokenizer);
-  const baselineConfig = spec.baseline === undefined ? undefined : await baseConfig(spec.baseline, tokenizer);
-  // Equal windows for both, or the differences would not be paired.
-  const length = Math.min(config.contextLength, baselineConfig?.contextLength ?? config.contextLength);
+  const others = [...(spec.baseline === undefined ? [] : [spec.baseline]), ...(spec.comparisons ?? [])];
+  const { own, compared, length } = await contendersOf(spec, others, data);
   const size = { batch: Math.max(1, Math.floor(POSITIONS_PER_BATCH / length)), length, threads: spec.limits.threads };
   const suites = await loadSuites(spec, data, length);
   const batches = suites.reduce((sum, suite) => sum + suite.batches(size.batch), 0);
-  const progress = new Progress(spec, context, batches * (spec.baseline === undefined ? 1 : 2));
+  const progress = new Progress(spec, context, batches * (1 + compared.length));
 
   try {
-    const model = await loadFor(spec, spec.model, config, size);
-    const own = await scoreSuites(model, suites, size, progress);
-    const samples = await generateSamples(spec, model, data, progress);
-    const other =
-      spec.baseline === undefined || baselineConfig === undefined
-        ? undefined
-        : await scoreSuites(await loadFor(spec, spec.baseline, baselineConfig, size), suites, size, progress);
-    const metrics = [
-      ...suites.flatMap((suite, at) => metricsOf(suite, own[at], other?.[at])),
+    const { scores, samples } = await scoreModel(spec, own, { suites, size, data, progress });
+    const otherScores: SuiteScores[][] = [];
+    for (const contender of compared)
+      otherScores.push(await scoreContender(spec, contender, { suites, size, progress }));
+    const metricsAgainst = (other: readonly SuiteScores[] | undefined): EvaluationMetric[] => [
+      ...suites.flatMap((suite, at) => metricsOf(suite, scores[at], other?.[at])),
       ...suites.flatMap((suite) => suite.constants()),
     ];
-    await writeReport(spec.outputDir, { format: 'trainyard-evaluation/1', metrics, samples });
+    const baselines = spec.baseline === undefined ? 0 : 1;
+    const metrics = metricsAgainst(baselines === 1 ? otherScores[0] : undefined);
+    const comparisons = otherScores.slice(baselines).map((other) => ({ metrics: metricsAgainst(other) }));
+    await writeReport(spec.outputDir, {
+      format: 'trainyard-evaluation/1',
+      metrics,
+      ...(spec.comparisons === undefined ? {} : { comparisons }),
+      samples,
+    });
     context.send({ type: 'result', steps: progress.done, metrics: flat(metrics), files: [...EVALUATION_FILES] });
     return 'done';
   } catch (error) {
@@ -63,7 +65,48 @@ export async function runEvaluation(spec: EvaluateSpec, context: RunContext): Pr
   }
 }
 
-function loadFor(spec: EvaluateSpec, base: TrainerBase, config: Gpt2Config, size: BatchSize): Promise<Model> {
+interface Contender {
+  readonly base: TrainerBase;
+  readonly config: Gpt2Config;
+}
+
+/** Every model's shape, before any weight is read, and the windows that fit all of them: unequal ones would not be paired. */
+async function contendersOf(
+  spec: EvaluateSpec,
+  others: readonly TrainerBase[],
+  { description: { tokenizer } }: TokenData,
+): Promise<{ own: Contender; compared: Contender[]; length: number }> {
+  const contender = async (base: TrainerBase): Promise<Contender> => ({
+    base,
+    config: await baseConfig(base, tokenizer),
+  });
+  const own = await contender(spec.model);
+  const compared: Contender[] = [];
+  for (const base of others) compared.push(await contender(base));
+  return { own, compared, length: Math.min(...[own, ...compared].map(({ config }) => config.contextLength)) };
+}
+
+interface Scoring {
+  readonly suites: readonly Suite[];
+  readonly size: BatchSize;
+  readonly progress: Progress;
+}
+
+/** The model lives in this function only: several at once would not fit where one does. */
+async function scoreModel(
+  spec: EvaluateSpec,
+  contender: Contender,
+  { data, ...scoring }: Scoring & { readonly data: TokenData },
+): Promise<{ scores: SuiteScores[]; samples: EvaluationReport['samples'] }> {
+  const model = await loadFor(spec, contender, scoring.size);
+  const scores = await scoreSuites(model, scoring.suites, scoring.size, scoring.progress);
+  return { scores, samples: await generateSamples(spec, model, data, scoring.progress) };
+}
+
+const scoreContender = async (spec: EvaluateSpec, contender: Contender, { suites, size, progress }: Scoring) =>
+  scoreSuites(await loadFor(spec, contender, size), suites, size, progress);
+
+function loadFor(spec: EvaluateSpec, { base, config }: Contender, size: BatchSize): Promise<Model> {
   checkEstimate(config, { ...size, copies: 1 }, spec.limits.maxMemoryMib);
   return loadBase(base, config, { std: UNTRAINED_STD, seed: derivedSeed(spec.seed, PURPOSE.weights) });
 }

@@ -17,7 +17,7 @@ import {
 import { machineRunner } from '../machine.ts';
 import { fineTune } from './fine-tune.ts';
 import { workflowRegistry } from './registry.ts';
-import type { WorkflowEvent } from './vocabulary.ts';
+import type { WorkflowEvent } from './workflow-types.ts';
 
 const { given } = givenWhenThen(workflowRegistry());
 const STRICT: readonly Threshold[] = [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: 2 }];

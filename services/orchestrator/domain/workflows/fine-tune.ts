@@ -1,9 +1,23 @@
+import type { ActivityOutput } from '#lib/contracts/activities.ts';
 import type { FineTuneInput } from '#lib/contracts/jobs.ts';
 import { decideGate } from '../gate.ts';
-import { outputOf, type WorkflowContext, workflow } from './vocabulary.ts';
+import { outputOf, workflow } from './vocabulary.ts';
+import type { WorkflowContext } from './workflow-types.ts';
 
 type Context = WorkflowContext<FineTuneInput>;
 
+/** The answer of a fine-tuning that is a trial. */
+export interface TrialResult {
+  readonly artifacts: ActivityOutput<'upload_artifacts'>['artifacts'];
+  readonly runId: string;
+  readonly training: Readonly<Record<string, number>>;
+  readonly steps: number;
+  readonly data: ActivityOutput<'preprocess_data'>['data'];
+  readonly vocabularySize: number;
+  readonly workspace: string;
+}
+
+const isTrial = ({ input }: Context): boolean => input.purpose === 'trial';
 const policyPassed = (context: Context): boolean => evaluationGate(context).passed;
 
 /**
@@ -27,7 +41,12 @@ export const fineTune = workflow<FineTuneInput>('fine_tune@1', ({ runs, ends }) 
     }),
     preparing: runs('prepare_workspace', { lane: 'cpu', startToClose: '1h', input: preparing, onDone: 'training' }),
     training: runs('run_training', { lane: 'gpu', startToClose: '24h', input: training, onDone: 'uploading' }),
-    uploading: runs('upload_artifacts', { lane: 'cpu', startToClose: '2h', input: uploading, onDone: 'evaluating' }),
+    uploading: runs('upload_artifacts', {
+      lane: 'cpu',
+      startToClose: '2h',
+      input: uploading,
+      onDone: [{ when: isTrial, to: 'trialDone' }, { to: 'evaluating' }],
+    }),
     evaluating: runs('run_evaluation', {
       lane: 'gpu',
       startToClose: '4h',
@@ -37,6 +56,7 @@ export const fineTune = workflow<FineTuneInput>('fine_tune@1', ({ runs, ends }) 
     registering: runs('register_model', { lane: 'cpu', startToClose: '30m', input: registering, onDone: 'completed' }),
     completed: ends('COMPLETED', (context) => ({ ...summary(context), model: outputOf(context, 'register_model') })),
     evalFailed: ends('EVAL_FAILED', (context) => ({ ...summary(context), model: null })),
+    trialDone: ends('COMPLETED', trialResult),
   },
 }));
 
@@ -123,6 +143,22 @@ function registering(context: Context) {
     codeCommit,
     report: outputOf(context, 'run_evaluation').report,
     vocabularySize: outputOf(context, 'preprocess_data').vocabularySize,
+    ...(context.input.rowManifest === undefined ? {} : { rowManifest: context.input.rowManifest }),
+  };
+}
+
+/** What the search that a trial belongs to needs to evaluate and register it. */
+function trialResult(context: Context): TrialResult {
+  const { artifacts, runId } = outputOf(context, 'upload_artifacts');
+  const { metrics, steps } = outputOf(context, 'run_training');
+  return {
+    artifacts,
+    runId,
+    training: metrics,
+    steps,
+    data: data(context),
+    vocabularySize: outputOf(context, 'preprocess_data').vocabularySize,
+    workspace: outputOf(context, 'prepare_workspace').workspace,
   };
 }
 

@@ -3,7 +3,11 @@ import type { JobType } from '#lib/contracts/jobs.ts';
 import type { RetryPolicy } from '../activity-ledger.ts';
 import { duration } from '#lib/kernel/duration.ts';
 import { type MachineRunner, machineRunner } from '../machine.ts';
+import { evalOnly } from './eval-only.ts';
 import { fineTune } from './fine-tune.ts';
+import { hpo } from './hpo.ts';
+import { retrain } from './retrain.ts';
+import { rlhf } from './rlhf.ts';
 
 /** How jobs of one type run: the seed's factory, one line a type. */
 export interface WorkflowProfile {
@@ -33,14 +37,14 @@ const retry = (maxAttempts: number, backoff: number): RetryPolicy => ({
 
 export const PROFILES: Readonly<Record<JobType, WorkflowProfile>> = {
   fine_tune: { current: 'fine_tune@1', retry: retry(3, 2), executionTimeoutMs: duration('48h') },
-  hpo: { current: null, retry: retry(2, 2), executionTimeoutMs: duration('72h') },
-  rlhf: { current: null, retry: retry(2, 2), executionTimeoutMs: duration('96h') },
-  retrain: { current: null, retry: retry(3, 2), executionTimeoutMs: duration('72h') },
-  eval_only: { current: null, retry: retry(3, 1.5), executionTimeoutMs: duration('4h') },
+  hpo: { current: 'hpo@1', retry: retry(2, 2), executionTimeoutMs: duration('72h') },
+  rlhf: { current: 'rlhf@1', retry: retry(2, 2), executionTimeoutMs: duration('96h') },
+  retrain: { current: 'retrain@1', retry: retry(3, 2), executionTimeoutMs: duration('72h') },
+  eval_only: { current: 'eval_only@1', retry: retry(3, 1.5), executionTimeoutMs: duration('4h') },
 };
 
 /** Every machine version ever shipped: a line is never removed while a workflow may still run on it. */
-export const MACHINES: readonly AnyStateMachine[] = [fineTune];
+export const MACHINES: readonly AnyStateMachine[] = [fineTune, hpo, retrain, rlhf, evalOnly];
 
 /** The factory. `overrides` change times for tests and the demo (the first wait, a timeout), never a flow. */
 export function workflowRegistry(

@@ -10,7 +10,7 @@ import { type Body, PageQuery, ProjectQuery, problems, ref } from '../schemas.ts
 const Query = Type.Object({ ...ProjectQuery, ...PageQuery }, { additionalProperties: false });
 const tags = ['models'];
 
-export function modelRoutes(app: App, { gateway }: HttpServices): void {
+export function modelRoutes(app: App, { gateway, promotions }: HttpServices): void {
   const { registry } = gateway;
   app.get(
     '/v1/models',
@@ -55,8 +55,15 @@ export function modelRoutes(app: App, { gateway }: HttpServices): void {
         throw new TrainyardError('NotFound', `there is no model ${name} in the project`);
       const shown = found.slice(0, limit);
       const last = shown.at(-1);
+      // The ledger's stage is the true one; the registry follows it, later when it was down.
+      const stages = await promotions.stages(project, name);
       return {
-        items: shown.map((version) => ({ ...version, lineage: { ...version.lineage }, tags: { ...version.tags } })),
+        items: shown.map((version) => ({
+          ...version,
+          stage: stages.get(version.version) ?? version.stage,
+          lineage: { ...version.lineage },
+          tags: { ...version.tags },
+        })),
         nextCursor: found.length > limit && last !== undefined ? encodeCursor(last.version) : null,
       };
     },

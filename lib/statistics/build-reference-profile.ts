@@ -1,6 +1,6 @@
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { binOf, quantileEdges } from '#lib/statistics/quantile-bins.ts';
-import { evenQuantiles } from '#lib/statistics/two-sample-ks.ts';
+import { binOf, quantileEdges } from './quantile-bins.ts';
+import { evenQuantiles } from './two-sample-ks.ts';
 import {
   type CategoricalReference,
   MAX_FEATURES,

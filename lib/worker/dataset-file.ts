@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
-import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+import type { WorkerPlatform } from './worker-service.ts';
 
 /** The local copy of a dataset version, verified by its digest; kept for later jobs. A version that is not in the store is `DatasetMissing`. */
 export async function fetchDataset(

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
-import { binaryKind, SIGNATURE_BYTES } from '../domain/text-encoding.ts';
+import { binaryKind, SIGNATURE_BYTES } from './documents/text-encoding.ts';
 
 /** One read; a batch of lines is what ends within it. Blocks the event loop for 10-20 ms with everything done to its lines. */
 const CHUNK_BYTES = 1_024 * 1_024;
@@ -24,10 +24,34 @@ export interface LineReading {
  * `DatasetInvalidUtf8`, and before all of these but the first `DatasetDigestMismatch`: other bytes explain any other finding.
  * So `onLine` may have seen lines of a file that is refused in the end. Aborting the signal throws its reason.
  */
-export async function readVerifiedLines(
-  { path, expectedSha256, maxBytes, maxLineBytes, signal, onProgress }: LineReading,
-  onLine: (line: string) => void,
-): Promise<{ bytes: number; sha256: string }> {
+export async function readVerifiedLines(reading: LineReading, onLine: (line: string) => void): Promise<FileDigest> {
+  const batches = verifiedLines(reading);
+  try {
+    for (;;) {
+      const next = await batches.next();
+      if (next.done === true) return next.value;
+      for (const line of next.value) onLine(line);
+    }
+  } finally {
+    // Closes the file when `onLine` threw.
+    await batches.return({ bytes: 0, sha256: '' });
+  }
+}
+
+export interface FileDigest {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** The same, lines chunk by chunk at the pace of the reader: the next chunk is read when the last one is done with. */
+export async function* verifiedLines({
+  path,
+  expectedSha256,
+  maxBytes,
+  maxLineBytes,
+  signal,
+  onProgress,
+}: LineReading): AsyncGenerator<readonly string[], FileDigest, void> {
   const file = await open(path, 'r').catch((error: unknown) => {
     throw new TrainyardError('DatasetMissing', `the dataset file cannot be opened: ${messageOf(error)}`, {
       cause: error,
@@ -36,7 +60,8 @@ export async function readVerifiedLines(
   try {
     const total = (await file.stat()).size;
     const hash = createHash('sha256');
-    const lines = new LineSplitter(maxLineBytes, onLine);
+    let batch: string[] = [];
+    const lines = new LineSplitter(maxLineBytes, (line) => batch.push(line));
     let fault: TrainyardError | null =
       total > maxBytes ? tooLarge(`the dataset has ${total} bytes, at most ${maxBytes}`) : null;
     let bytes = 0;
@@ -49,6 +74,8 @@ export async function readVerifiedLines(
       bytes += bytesRead;
       // After a fault the rest is only hashed: a wrong digest is the better explanation.
       fault ??= bytesRead > 0 ? lines.push(chunk) : lines.end();
+      if (batch.length > 0) yield batch;
+      batch = [];
       if (bytesRead === 0) break;
       onProgress?.(bytes, Math.max(total, bytes));
     }

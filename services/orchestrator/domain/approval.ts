@@ -1,0 +1,116 @@
+import { digestOf } from '#lib/contracts/digest.ts';
+import type { ApprovalPolicy, ApprovalSubject } from '#lib/contracts/release.ts';
+
+export type ApprovalStatus = 'open' | 'approved' | 'rejected' | 'expired' | 'voided' | 'cancelled';
+
+/** How a ticket ended, as the machine is told. */
+export type ApprovalOutcome = Exclude<ApprovalStatus, 'open' | 'cancelled'>;
+
+/** What a machine asks people. */
+export interface ApprovalRequest {
+  /** Unique within the workflow. */
+  readonly approval: string;
+  readonly subject: ApprovalSubject;
+  readonly policy: ApprovalPolicy;
+}
+
+export interface Vote {
+  readonly by: string;
+  readonly decision: 'approve' | 'reject';
+  readonly comment: string | null;
+  readonly atMs: number;
+  /** SHA-256 over the hash before it (the first: the ticket's digest) and the vote: a vote that is changed later breaks the chain. */
+  readonly hash: string;
+}
+
+/** A question to people and what they answered. Plain JSON. */
+export interface ApprovalTicket {
+  readonly approval: string;
+  readonly status: ApprovalStatus;
+  readonly subject: ApprovalSubject;
+  /** SHA-256 of the subject's canonical JSON: what a vote is about. */
+  readonly digest: string;
+  readonly submittedBy: string | null;
+  readonly required: number;
+  /** Key ids that may answer; null = every approver of the project. */
+  readonly approvers: readonly string[] | null;
+  readonly votes: readonly Vote[];
+  readonly requestedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly remindEveryMs: number;
+  readonly reminders: number;
+  readonly decidedAtMs: number | null;
+}
+
+/** What somebody answers. */
+export interface Ballot {
+  readonly by: string;
+  readonly decision: 'approve' | 'reject';
+  readonly comment: string | null;
+  /** Of what the voter saw. */
+  readonly digest: string;
+}
+
+/** Why a ballot does not count. */
+export type BallotRefusal = 'Closed' | 'BySubmitter' | 'NotAnApprover' | 'DigestMismatch' | 'AlreadyVoted';
+
+const HOUR_MS = 3_600_000;
+
+export function openTicket(request: ApprovalRequest, submittedBy: string | null, atMs: number): ApprovalTicket {
+  const { approval, subject, policy } = request;
+  return {
+    approval,
+    status: 'open',
+    subject,
+    digest: digestOf(subject),
+    submittedBy,
+    required: policy.required,
+    approvers: policy.approvers ?? null,
+    votes: [],
+    requestedAtMs: atMs,
+    expiresAtMs: atMs + Math.round(policy.expiresAfterHours * HOUR_MS),
+    remindEveryMs: Math.max(1_000, Math.round(policy.remindEveryHours * HOUR_MS)),
+    reminders: 0,
+    decidedAtMs: null,
+  };
+}
+
+/** Null when the ballot counts. The submitter never counts, whatever their role. */
+export function refusalOf(ticket: ApprovalTicket, ballot: Ballot): BallotRefusal | null {
+  if (ticket.status !== 'open') return 'Closed';
+  if (ballot.by === ticket.submittedBy) return 'BySubmitter';
+  if (ticket.approvers !== null && !ticket.approvers.includes(ballot.by)) return 'NotAnApprover';
+  if (ballot.digest !== ticket.digest) return 'DigestMismatch';
+  return ticket.votes.some(({ by }) => by === ballot.by) ? 'AlreadyVoted' : null;
+}
+
+/** Counts a ballot that `refusalOf` lets through. The last of the required votes approves, one rejection rejects. */
+export function countBallot(ticket: ApprovalTicket, ballot: Omit<Ballot, 'digest'>, atMs: number): ApprovalTicket {
+  const { by, decision, comment } = ballot;
+  const before = ticket.votes.at(-1)?.hash ?? ticket.digest;
+  const vote: Vote = { by, decision, comment, atMs, hash: digestOf({ before, by, decision, comment, atMs }) };
+  const votes = [...ticket.votes, vote];
+  const approvals = votes.filter((cast) => cast.decision === 'approve').length;
+  const status = decision === 'reject' ? 'rejected' : approvals >= ticket.required ? 'approved' : 'open';
+  return { ...ticket, votes, status, decidedAtMs: status === 'open' ? null : atMs };
+}
+
+/** Ends an open ticket without another vote; a decided one stays as it is. */
+export const closeTicket = (
+  ticket: ApprovalTicket,
+  status: 'expired' | 'voided' | 'cancelled',
+  atMs: number,
+): ApprovalTicket => (ticket.status === 'open' ? { ...ticket, status, decidedAtMs: atMs } : ticket);
+
+export const reminded = (ticket: ApprovalTicket): ApprovalTicket => ({ ...ticket, reminders: ticket.reminders + 1 });
+
+/** True when no vote was changed, left out in the middle or added with a wrong hash. */
+export function chainHolds(ticket: ApprovalTicket): boolean {
+  let before = ticket.digest;
+  if (digestOf(ticket.subject) !== ticket.digest) return false;
+  for (const { by, decision, comment, atMs, hash } of ticket.votes) {
+    if (digestOf({ before, by, decision, comment, atMs }) !== hash) return false;
+    before = hash;
+  }
+  return true;
+}

@@ -1,0 +1,91 @@
+import type { ReleaseSettings } from '#lib/contracts/release.ts';
+import { invariant } from '#lib/kernel/errors.ts';
+import type { StateDeclaration, Vocabulary, WorkflowContext } from './workflow-types.ts';
+
+/** A registered version that may go to production. */
+export interface Candidate {
+  readonly name: string;
+  readonly version: number;
+  /** Digest of its manifest. */
+  readonly artifacts: string;
+  /** Digests of the reports that speak for it, by name. */
+  readonly reports: Readonly<Record<string, string>>;
+}
+
+interface ReleaseOptions<Input> {
+  readonly settings: (context: WorkflowContext<Input>) => ReleaseSettings | undefined;
+  readonly candidate: (context: WorkflowContext<Input>) => Candidate;
+  /** The version in production that the canary is compared with; null = none, and then there is no canary. */
+  readonly champion: (context: WorkflowContext<Input>) => number | null;
+  readonly result: (context: WorkflowContext<Input>) => object;
+}
+
+/**
+ * From a registered version to production, the same for every flow that releases: approval, canary, promotion, each if it was asked for. Enter at
+ * `releasing`. Ends: COMPLETED (promoted, or kept in `dev` as asked), REJECTED, ROLLED_BACK.
+ */
+export function release<Input>(
+  { chooses, asks, promotes, watches, ends }: Vocabulary<Input>,
+  { settings, candidate, champion, result }: ReleaseOptions<Input>,
+): Record<string, StateDeclaration<Input>> {
+  type Context = WorkflowContext<Input>;
+  const asked = (context: Context): ReleaseSettings => settings(context) ?? { promote: false };
+  const staysInDev = (context: Context): boolean => !asked(context).promote;
+  const needsApproval = (context: Context): boolean => asked(context).approval !== undefined;
+  const goesThroughCanary = (context: Context): boolean =>
+    asked(context).canary !== undefined && champion(context) !== null;
+  const peopleDecide = (context: Context): boolean => asked(context).canary?.onInconclusive !== 'rollback';
+  const to = (stage: 'staging' | 'prod' | 'archived', reason: string) => (context: Context) => {
+    const { name, version } = candidate(context);
+    return { model: name, version, stage, reason };
+  };
+  const subject = (kind: 'release' | 'inconclusive_canary') => (context: Context) => {
+    const { name, version, artifacts, reports } = candidate(context);
+    return { kind, model: { name, version }, artifacts, reports: { ...reports } };
+  };
+  const policy = (context: Context) => asked(context).approval ?? DEFAULT_APPROVAL;
+  const canary = (context: Context) => {
+    const baseline = champion(context);
+    const settings = asked(context).canary;
+    invariant(baseline !== null && settings !== undefined, 'a canary has a baseline');
+    const { name, version } = candidate(context);
+    return { model: name, version, baseline, settings };
+  };
+  const end = (context: Context, promoted: boolean) => ({
+    ...result(context),
+    release: { promoted, canary: context.canary ?? null },
+  });
+  return {
+    releasing: chooses({ when: staysInDev, to: 'kept' }, { when: needsApproval, to: 'approving' }, { to: 'approved' }),
+    approving: asks({
+      approval: 'release',
+      subject: subject('release'),
+      policy,
+      onApproved: 'approved',
+      onRefused: 'rejected',
+    }),
+    approved: chooses({ when: goesThroughCanary, to: 'staging' }, { to: 'promoting' }),
+    staging: promotes(to('staging', 'a canary starts'), { onDone: 'canary' }),
+    canary: watches(canary, {
+      onPass: 'promoting',
+      onFail: 'archiving',
+      onInconclusive: [{ when: peopleDecide, to: 'decidingCanary' }, { to: 'archiving' }],
+    }),
+    decidingCanary: asks({
+      approval: 'canary',
+      subject: subject('inconclusive_canary'),
+      policy,
+      onApproved: 'promoting',
+      onRefused: 'archiving',
+    }),
+    promoting: promotes(to('prod', 'released'), { onDone: 'completed' }),
+    archiving: promotes(to('archived', 'the canary was not passed'), { onDone: 'rolledBack' }),
+    completed: ends('COMPLETED', (context) => end(context, true)),
+    kept: ends('COMPLETED', (context) => end(context, false)),
+    rejected: ends('REJECTED', (context) => end(context, false)),
+    rolledBack: ends('ROLLED_BACK', (context) => end(context, false)),
+  };
+}
+
+/** Who decides an inconclusive canary of a release that nobody had to approve. */
+const DEFAULT_APPROVAL = { required: 1, expiresAfterHours: 72, remindEveryHours: 24 };
