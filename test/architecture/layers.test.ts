@@ -34,7 +34,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   'search-space': ['kernel'],
   statistics: ['kernel'],
   text: ['kernel'],
-  contracts: ['kernel', 'search-space'],
+  contracts: ['kernel', 'search-space', 'statistics'],
   datasets: ['kernel', 'text', 'contracts'],
   'object-store': ['kernel'],
   service: ['kernel'],

@@ -205,7 +205,7 @@ describe('a model against three others', () => {
   });
 
   test('is the same under each of its names, but for where the report lies', async () => {
-    for (const name of ['run_safety_evaluation', 'run_quality_evaluation', 'compare_with_champion', 'evaluate_best']) {
+    for (const name of ['run_safety_evaluation', 'run_quality_evaluation', 'compare_with_champion']) {
       const other = await run(name, input());
       expect(other.report).toEqual({
         key: `reports/demo/job-1/${name}/${output.report.digest}.json`,

@@ -18,7 +18,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
       },
       servers: [{ url: '/' }],
       tags: [
-        { name: 'jobs', description: 'Submit, watch and stop jobs' },
+        { name: 'jobs', description: 'Submit, watch, pause, retry and stop jobs' },
+        { name: 'approvals', description: 'Questions that jobs ask people before a version goes on' },
         { name: 'datasets', description: 'Named, versioned and digested training data' },
         { name: 'models', description: 'Registered model versions' },
         { name: 'lanes', description: 'Slots, queues and workers' },

@@ -10,13 +10,16 @@ import { PROBLEM_TYPE, sendProblem } from './errors.ts';
 import { observeRequests } from './http-metrics.ts';
 import { acceptOnlyJson } from './json-body.ts';
 import { completionRoutes } from './routes/completions.ts';
+import { approvalRoutes } from './routes/approvals.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { jobDetailRoutes } from './routes/job-details.ts';
+import { jobSignalRoutes } from './routes/job-signals.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { laneRoutes, openRoutes } from './routes/platform.ts';
 import { promotionRoutes } from './routes/promotions.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { trialRoutes } from './routes/trials.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** A job is text; data goes up as a dataset version. */
@@ -52,6 +55,9 @@ export async function buildServer(services: HttpServices): Promise<App> {
     requireKey(v1);
     jobRoutes(v1, services);
     jobDetailRoutes(v1, services);
+    jobSignalRoutes(v1, services);
+    trialRoutes(v1, services);
+    approvalRoutes(v1, services);
     datasetRoutes(v1, services);
     modelRoutes(v1, services);
     promotionRoutes(v1, services);

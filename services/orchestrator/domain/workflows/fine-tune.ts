@@ -17,6 +17,7 @@ export interface TrialResult {
   readonly workspace: string;
 }
 
+const isTrial = ({ input }: Context): boolean => input.purpose === 'trial';
 const policyPassed = (context: Context): boolean => evaluationGate(context).passed;
 
 /**
@@ -58,8 +59,6 @@ export const fineTune = workflow<FineTuneInput>('fine_tune@1', ({ runs, ends }) 
     trialDone: ends('COMPLETED', trialResult),
   },
 }));
-
-const isTrial = ({ input }: Context): boolean => input.purpose === 'trial';
 
 function data(context: Context) {
   return outputOf(context, 'preprocess_data').data;

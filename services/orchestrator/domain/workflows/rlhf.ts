@@ -185,4 +185,6 @@ function assessed(context: Context) {
   };
 }
 
-const result = (context: Context) => ({ ...assessed(context), model: outputOf(context, 'register_aligned_model') });
+function result(context: Context) {
+  return { ...assessed(context), model: outputOf(context, 'register_aligned_model') };
+}

@@ -150,8 +150,8 @@ function coordinatesNode<Input>(name: string, { coordinator, onDone }: Coordinat
       const known = withChildEnd(context as unknown as WorkflowContext<Input>, told);
       const { state, actions, end } = take({ context: known, event: told });
       const coordination = { ...known.coordination, [name]: { state, ...(end === undefined ? {} : { end }) } };
-      enqueue.assign({ ...known, coordination, ...(end == null ? {} : { failure: end }) } as never);
-      for (const action of actions) enqueue(action as never);
+      enqueue.assign({ ...known, coordination, ...(end == null ? {} : { failure: end }) });
+      for (const action of actions) enqueue(action);
     });
   const handle = [
     {

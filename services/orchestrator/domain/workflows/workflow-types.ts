@@ -1,7 +1,6 @@
 import type { ActivityInput, ActivityName, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { JobStatus, JobType } from '#lib/contracts/jobs.ts';
 import type { ApprovalPolicy, ApprovalSubject, CanarySettings } from '#lib/contracts/release.ts';
-import type { Stage } from '#lib/model-registry/port.ts';
 import type { ActivityFailure, Lane } from '../activity-ledger.ts';
 import type { ApprovalOutcome, ApprovalRequest } from '../approval.ts';
 import type { WorkflowSignal } from '../signals.ts';
@@ -80,7 +79,7 @@ export interface SignalChildParams {
 export interface PromoteParams {
   readonly model: string;
   readonly version: number;
-  readonly stage: Stage;
+  readonly stage: 'staging' | 'prod' | 'archived';
   readonly reason: string;
 }
 
