@@ -17,6 +17,7 @@ import { objectStore } from './object-store.ts';
 import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
+import { serving } from './serving.ts';
 import { timers } from './timers.ts';
 import { trainer } from './trainer.ts';
 
@@ -37,6 +38,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   objectStore,
   drift,
   canary,
+  serving,
   demo,
 ];
 

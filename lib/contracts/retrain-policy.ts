@@ -107,7 +107,10 @@ export type RetrainSchedule = Static<typeof RetrainSchedule>;
 /** When a model is trained again, and as which job. One per model. */
 export const RetrainPolicy = Type.Object(
   {
-    spec: Type.Unknown({ description: 'the `spec` of the retrain job; the signal is added to it' }),
+    spec: Type.Unknown({
+      description:
+        'the `spec` of the retrain job, checked as POST /v1/jobs checks it; `model` and `reason` are filled in',
+    }),
     enabled: Type.Boolean({ default: true, description: 'false: drift is watched and shown, nothing is trained' }),
     drift: DriftSettings,
     schedule: Type.Optional(RetrainSchedule),
@@ -116,7 +119,22 @@ export const RetrainPolicy = Type.Object(
     additionalProperties: false,
     examples: [
       {
-        spec: {},
+        spec: {
+          training: {
+            dataset: { name: 'speeches' },
+            base: { model: 'speeches@prod' },
+            method: 'full',
+            model: { name: 'speeches' },
+            hyperparameters: { maxSteps: 300, learningRate: 0.004 },
+            evaluation: { suites: [{ suite: 'held_out_text' }] },
+          },
+          comparison: {
+            dataset: { name: 'recent-speeches' },
+            suites: [{ suite: 'held_out_text' }],
+            metric: 'held_out.bits_per_byte',
+          },
+          release: { promote: true },
+        },
         drift: { windowMs: HOUR_MS, persistentWindows: 3 },
         schedule: { cron: '0 3 * * MON', timeZone: 'Europe/Berlin', missedRuns: 'runOnce' },
       },

@@ -100,6 +100,15 @@ export const TOPICS = {
     messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished', 'ApprovalChanged', 'AlertRaised'],
     doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
+  'models.events': {
+    partitions: 8,
+    retentionMs: 7 * DAY_MS,
+    key: 'project id/model name',
+    public: 'send',
+    compatibility: 'FULL_TRANSITIVE',
+    messages: ['TrafficSplitChanged'],
+    doc: 'Which versions of models answer whom. For model servers.',
+  },
   'production.observations': {
     partitions: 8,
     retentionMs: 3 * DAY_MS,

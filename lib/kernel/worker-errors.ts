@@ -59,6 +59,16 @@ export const WORKER_ERRORS = {
     'The split by hash left the train or the validation split without a document.',
     'Add documents, change `validationFraction`, or choose another `seed`.',
   ),
+  TooFewTrainingRows: entry(
+    'non_retryable',
+    'A retrain has fewer rows left than it asks for, once rows of excluded sets and, for `incremental`, known rows are taken out.',
+    'Add data, lower `data.minimumRows`, exclude less, or use `data.mode` `full`.',
+  ),
+  TrainingDataUnknown: entry(
+    'non_retryable',
+    'An incremental retrain cannot find out what the version in production was trained on: it has neither a row manifest nor a dataset file in its tags.',
+    'Use `data.mode` `full` once; the new version has a row manifest.',
+  ),
   PreferenceDataInvalid: entry(
     'non_retryable',
     'Rows of the preferences are malformed, empty, equal, duplicates, swapped, or conversations in a wrong order.',

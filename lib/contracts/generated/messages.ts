@@ -424,6 +424,28 @@ export interface StopActivity {
   reason: StopReason;
 }
 
+/** Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored. */
+export interface TrafficSplitChanged {
+  /** Project. */
+  project: string;
+  /** Model name; the message key is project/model. */
+  model: string;
+  /** Rises with every change of the model; gaps are possible. */
+  revision: number;
+  /** Version in prod; null = none. */
+  prodVersion: number | null;
+  /** Version that gets a share; null = no canary runs, and with it the members below. */
+  canaryVersion: number | null;
+  /** Version that gets the rest. */
+  baselineVersion: number | null;
+  /** Share of the canary, 0 to 100. */
+  weightPercent: number | null;
+  /** Job of the canary: part of the sticky hash (docs/decisions/0013). */
+  splitJobId: string | null;
+  /** Epoch milliseconds of the newest change that this covers. */
+  changedAtMs: number;
+}
+
 /** An attempt this worker runs now. */
 export interface RunningAttempt {
   /** The workflow the activity belongs to; the message key. */
@@ -476,6 +498,7 @@ export interface MessageTypes {
   SignalWorkflow: SignalWorkflow;
   StartWorkflow: StartWorkflow;
   StopActivity: StopActivity;
+  TrafficSplitChanged: TrafficSplitChanged;
   WorkerHeartbeat: WorkerHeartbeat;
 }
 
@@ -503,6 +526,7 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   SignalWorkflow: "{\"type\":\"record\",\"name\":\"SignalWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: something that a running workflow reacts to. Recorded and without effect when the workflow has ended or does not wait for it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"signal\",\"type\":\"string\",\"doc\":\"pause, resume, retry, approval.vote, child.reported, child.ended, child.resumed, canary.verdict.\"},{\"name\":\"dataJson\",\"type\":\"string\",\"doc\":\"What belongs to the signal, as JSON.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who sent it, for the log: a key id, a workflow id, a service.\"}]}",
   StartWorkflow: "{\"type\":\"record\",\"name\":\"StartWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"`wf-<type>-<project>.<idempotencyKey>`; the message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"The job this workflow is the root of.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":\"int\",\"doc\":\"0 low, 1 normal, 2 high, 3 urgent.\"},{\"name\":\"submittedAtMs\",\"type\":\"long\",\"doc\":\"When the job was accepted, epoch milliseconds: the order within a priority.\"},{\"name\":\"inputJson\",\"type\":\"string\",\"doc\":\"Input of the machine as JSON: the spec with every reference resolved.\"},{\"name\":\"parentJson\",\"type\":[\"null\",\"string\"],\"doc\":\"The workflow that started this one as its child, as JSON {workflowId, childId, reports}; null: a job somebody asked for.\",\"default\":null},{\"name\":\"submittedBy\",\"type\":[\"null\",\"string\"],\"doc\":\"Who asked for the job: a key id. Nobody approves a job of their own.\",\"default\":null}]}",
   StopActivity: "{\"type\":\"record\",\"name\":\"StopActivity\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command to all workers: end an attempt. A worker that does not run it ignores it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"reason\",\"type\":{\"type\":\"enum\",\"name\":\"StopReason\",\"namespace\":\"trainyard.v1\",\"symbols\":[\"Cancelled\",\"Preempted\",\"Paused\",\"Revoked\"],\"doc\":\"Cancelled and Revoked: stop at once. Preempted and Paused: checkpoint, then yield.\"},\"doc\":\"Why.\"}]}",
+  TrafficSplitChanged: "{\"type\":\"record\",\"name\":\"TrafficSplitChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored.\",\"fields\":[{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key is project/model.\"},{\"name\":\"revision\",\"type\":\"long\",\"doc\":\"Rises with every change of the model; gaps are possible.\"},{\"name\":\"prodVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version in prod; null = none.\"},{\"name\":\"canaryVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets a share; null = no canary runs, and with it the members below.\"},{\"name\":\"baselineVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets the rest.\"},{\"name\":\"weightPercent\",\"type\":[\"null\",\"double\"],\"default\":null,\"doc\":\"Share of the canary, 0 to 100.\"},{\"name\":\"splitJobId\",\"type\":[\"null\",\"string\"],\"default\":null,\"doc\":\"Job of the canary: part of the sticky hash (docs/decisions/0013).\"},{\"name\":\"changedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds of the newest change that this covers.\"}]}",
   WorkerHeartbeat: "{\"type\":\"record\",\"name\":\"WorkerHeartbeat\",\"namespace\":\"trainyard.v1\",\"doc\":\"Capacity of a worker, sent at start, every few seconds and at its end.\",\"fields\":[{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"lane\",\"type\":\"string\",\"doc\":\"cpu or gpu.\"},{\"name\":\"slots\",\"type\":\"int\",\"doc\":\"Attempts it can run at once; 0 = stopping.\"},{\"name\":\"running\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"RunningAttempt\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt this worker runs now.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"}]}},\"doc\":\"What it runs now.\"},{\"name\":\"partitions\",\"type\":{\"type\":\"array\",\"items\":\"int\"},\"doc\":\"Partitions of its lane topic that it consumes.\"},{\"name\":\"deviceJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Device counters as JSON: name, utilisation, memory per device.\",\"default\":null}]}",
 };
 

@@ -3,7 +3,7 @@ import { Value } from 'typebox/value';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
-import { readManifest } from '#lib/object-store/manifest.ts';
+import { MANIFEST_NAME, readManifest } from '#lib/object-store/manifest.ts';
 import type {
   ArtifactsFinding,
   Champion,
@@ -64,14 +64,15 @@ export class Lookups {
 
   /** Artifacts are a project's own: those of another one are not there, whatever the digest. */
   async artifacts(project: string, { manifestKey, digest }: NamedArtifacts): Promise<ArtifactsFinding> {
-    if (!manifestKey.startsWith(`artifacts/${project}/`) || manifestKey.includes('..'))
+    if (!manifestKey.startsWith(`artifacts/${project}/`) || !manifestKey.endsWith(`/${MANIFEST_NAME}`))
       return { refusal: 'there are no such artifacts in the project' };
     try {
       const { files } = await readManifest(this.#gateway.objects, manifestKey, { expectedDigest: digest });
       const adapter = files.some(({ path }) => path === ADAPTER_FILE);
       return { refusal: adapter ? 'is an adapter without its base: name its registered version' : null };
     } catch (error) {
-      if (!(error instanceof TrainyardError) || error.retryable) throw error;
+      // Another digest counts as a damaged transfer elsewhere; here somebody wrote it.
+      if (!(error instanceof TrainyardError) || (error.retryable && error.code !== 'ChecksumMismatch')) throw error;
       return { refusal: `cannot be used: ${error.message}` };
     }
   }

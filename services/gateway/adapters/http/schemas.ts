@@ -4,6 +4,7 @@ import { ApprovalSubject } from '#lib/contracts/release.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
 import { Direction } from '#lib/search-space/trial.ts';
 import { ROLES } from '../../domain/access.ts';
+import { DRIFT_COMPONENTS } from './drift-schemas.ts';
 import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
 import { ModelTraffic, Promotion } from './promotion-schemas.ts';
 import { APPROVAL_STATUSES } from '../../domain/vote-rules.ts';
@@ -319,6 +320,7 @@ export const COMPONENTS = {
   LaneList: Type.Object({ items: Type.Array(Lane) }),
   WorkerList: Type.Object({ items: Type.Array(Worker) }),
   ...SUBMISSIONS,
+  ...DRIFT_COMPONENTS,
   DryRun,
   Readiness,
 };

@@ -12,6 +12,7 @@ import { acceptOnlyJson } from './json-body.ts';
 import { completionRoutes } from './routes/completions.ts';
 import { approvalRoutes } from './routes/approvals.ts';
 import { datasetRoutes } from './routes/datasets.ts';
+import { driftRoutes } from './routes/drift.ts';
 import { jobDetailRoutes } from './routes/job-details.ts';
 import { jobSignalRoutes } from './routes/job-signals.ts';
 import { jobRoutes } from './routes/jobs.ts';
@@ -20,6 +21,7 @@ import { laneRoutes, openRoutes } from './routes/platform.ts';
 import { promotionRoutes } from './routes/promotions.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { trialRoutes } from './routes/trials.ts';
+import { retrainRoutes } from './routes/retrain.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** A job is text; data goes up as a dataset version. */
@@ -62,6 +64,8 @@ export async function buildServer(services: HttpServices): Promise<App> {
     modelRoutes(v1, services);
     promotionRoutes(v1, services);
     completionRoutes(v1, services);
+    driftRoutes(v1, services);
+    retrainRoutes(v1, services);
     projectRoutes(v1, services);
     laneRoutes(v1, services);
   });

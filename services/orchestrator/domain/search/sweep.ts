@@ -148,11 +148,14 @@ function hear(input: HpoInput, state: SweepState, signal: WorkflowSignal): Step 
   const trial = number === null ? undefined : state.trials[number];
   if (trial === undefined) return { state, actions: [] };
   switch (signal.signal) {
-    case 'child.reported':
-      return signal.data.points.reduce<Step>((step, point) => reported(input, step, trial.number, point), {
+    case 'child.reported': {
+      const { points } = signal.data;
+      const isThrough = points.some(({ step }) => step >= trial.plannedSteps);
+      return points.reduce<Step>((step, point) => reported(input, step, { number: trial.number, isThrough }, point), {
         state,
         actions: [],
       });
+    }
     case 'child.paused': {
       const { step, gpuSeconds } = signal.data;
       return only(withTrial(state, { ...trial, atRest: true, steps: Math.max(trial.steps, step), gpuSeconds }));
@@ -181,13 +184,14 @@ function pruning(input: HpoInput, state: SweepState, event: PruningEvent) {
 function reported(
   input: HpoInput,
   { state, actions }: Step,
-  number: number,
+  { number, isThrough }: { readonly number: number; readonly isThrough: boolean },
   point: { readonly step: number; readonly value: number | null },
 ): Step {
   const trial = state.trials[number];
   if (trial === undefined) return { state, actions };
   const { step, value } = point;
-  const { plannedSteps } = trial;
+  // Its last step came in the same message: stopping it would save nothing and lose a result.
+  const plannedSteps = isThrough ? 0 : trial.plannedSteps;
   const seen = trial.lastReport === null || step > trial.lastReport.step;
   const known = seen ? withTrial(state, { ...trial, lastReport: point, steps: Math.max(trial.steps, step) }) : state;
   const judged = pruning(input, known, { type: 'report', trial: number, step, value: value ?? 'NaN', plannedSteps });
