@@ -9,6 +9,7 @@ import { DEFAULT_BUDGET } from './demo-jobs.ts';
 import { freshDemoHome } from './demo-home.ts';
 import type { PlatformSetting } from './demo-platform.ts';
 import { evalVariant } from './eval-variant.ts';
+import { hpoVariant } from './hpo-variant.ts';
 import { JobNotCompleted } from './follow-job.ts';
 import { unmetClaims } from './report.ts';
 import { ApiProblem } from './rest-client.ts';
@@ -18,7 +19,7 @@ import { summary } from './summary.ts';
 import { wholeNumber } from './whole-number.ts';
 import type { Variant } from './variant.ts';
 
-const VARIANTS: readonly Variant[] = [evalVariant];
+const VARIANTS: readonly Variant[] = [evalVariant, hpoVariant];
 
 /** `trainyard demo`: real jobs from a REST call to a registered model, and what came out. Exit code 0 only when all ended as they have to. */
 export const demoCommand: Command = {
