@@ -175,6 +175,8 @@ function gatewayOf(world: ProcessWorld, life: Life): Gateway {
       addVersion: () => Promise.reject(new Error('uploads are not simulated')),
     },
     registry: new SimModelRegistry({ network: world.network, server: world.servers.models, table: world.models }, life),
+    // Jobs of the simulation name versions, not stages.
+    promotions: { stages: () => Promise.reject(new Error('stages are not simulated')) },
     objects: new SimObjectStore({ network: world.network, server: world.servers.objects, table: world.objects }, life),
     codec: world.codec,
     codeCommit: 'simulated',

@@ -40,8 +40,10 @@ export function assembleGateway(parts: {
   const keys = new PostgresKeyStore(database);
   const traffic = new PostgresTraffic(database);
   const { inference = {} } = parts;
+  const promotions = new PostgresPromotionLedger(database);
   return {
     gateway: {
+      promotions,
       jobs: new PostgresJobStore(database, bus),
       datasets: new PostgresDatasetStore(database),
       registry,
@@ -52,7 +54,7 @@ export function assembleGateway(parts: {
       now,
     },
     database,
-    promotions: new PostgresPromotionLedger(database),
+    promotions,
     traffic,
     completions: assembleCompletions({ database, bus, codec, registry, traffic, inference, metrics, now }),
     keys,

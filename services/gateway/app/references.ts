@@ -39,10 +39,10 @@ export async function findReferences(
 
 /** Looks at each thing once, however many jobs of a batch name it. */
 export class Lookups {
-  readonly #gateway: Pick<Gateway, 'registry' | 'objects'>;
+  readonly #gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>;
   readonly #versions = new Map<string, Promise<ModelVersion | null>>();
 
-  constructor(gateway: Pick<Gateway, 'registry' | 'objects'>) {
+  constructor(gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>) {
     this.#gateway = gateway;
   }
 
@@ -57,9 +57,28 @@ export class Lookups {
   #find(project: string, reference: string): Promise<ModelVersion | null> {
     const { registry } = this.#gateway;
     const [name = '', alias] = reference.split('@');
-    if (alias !== undefined) return registry.resolve(project, name, alias);
+    if (alias !== undefined) return this.#resolve(project, name, alias);
     const slash = reference.lastIndexOf('/');
     return registry.getVersion(project, reference.slice(0, slash), Number(reference.slice(slash + 1)));
+  }
+
+  /** Stages as the promotion ledger has them: the registry follows it, and may be behind. */
+  async #resolve(project: string, name: string, alias: string): Promise<ModelVersion | null> {
+    const { registry, promotions } = this.#gateway;
+    const [stages, shown] = await Promise.all([
+      promotions.stages(project, name),
+      registry.resolve(project, name, alias),
+    ]);
+    const withStage = (version: ModelVersion): ModelVersion => ({
+      ...version,
+      stage: stages.get(version.version) ?? version.stage,
+    });
+    if (alias === 'latest') return shown === null ? null : withStage(shown);
+    const inLedger = Math.max(0, ...[...stages].flatMap(([version, stage]) => (stage === alias ? [version] : [])));
+    const known = shown !== null && withStage(shown).stage === alias ? shown : null;
+    if (inLedger === 0 || (known !== null && known.version > inLedger)) return known;
+    const version = known?.version === inLedger ? known : await registry.getVersion(project, name, inLedger);
+    return version === null ? null : withStage(version);
   }
 
   /** Artifacts are a project's own: those of another one are not there, whatever the digest. */
