@@ -75,13 +75,12 @@ export const JobFailure = Type.Object({
 
 export const isFinal = (job: Job): boolean => FINAL_STATUSES.includes(job.status as JobStatus);
 
-const Evaluation = Type.Object({
-  metrics: Type.Array(EvaluationMetric),
-  gate: Type.Object({
-    passed: Type.Boolean(),
-    results: Type.Array(Type.Object({ passed: Type.Boolean(), reason: Type.String() })),
-  }),
+const Gate = Type.Object({
+  passed: Type.Boolean(),
+  results: Type.Array(Type.Object({ passed: Type.Boolean(), reason: Type.String() })),
 });
+export type Gate = Static<typeof Gate>;
+const Evaluation = Type.Object({ metrics: Type.Array(EvaluationMetric), gate: Gate });
 
 /** What any job answers that a gate has judged. */
 export const Judged = Type.Object({ evaluation: Type.Optional(Evaluation), safety: Type.Optional(Evaluation) });
@@ -104,6 +103,17 @@ export const EvalResult = Type.Object({
   samples: EvaluationReport.properties.samples,
 });
 export type EvalResult = Static<typeof EvalResult>;
+
+/** `result` of an `rlhf` job that came as far as its safety gate; what lies behind the gate is absent when it failed. */
+export const RlhfResult = Type.Object({
+  preferences: Type.Object({ pairs: Type.Integer() }),
+  training: Type.Record(Type.String(), Type.Number()),
+  safety: Type.Object({ ...Evaluation.properties, markdown: StoredFile }),
+  evaluation: Type.Optional(Type.Object({ ...Evaluation.properties, markdown: StoredFile })),
+  samples: Type.Optional(EvaluationReport.properties.samples),
+  model: nullable(Type.Object({ name: Type.String(), version: Type.Integer() })),
+});
+export type RlhfResult = Static<typeof RlhfResult>;
 
 const Progress = Type.Object({
   atMs: Type.Number(),
@@ -160,3 +170,4 @@ export const ModelVersion = Type.Object({
   lineage: Type.Record(Type.String(), Type.String()),
 });
 export type ModelVersion = Static<typeof ModelVersion>;
+export const ModelVersions = Type.Object({ items: Type.Array(ModelVersion) });

@@ -1,4 +1,4 @@
-import type { Job } from './api-answers.ts';
+import type { Job, Lane } from './api-answers.ts';
 import type { Display, Said } from './display.ts';
 import type { TrialView } from './hpo-answers.ts';
 import type { Screen } from './progress-frame.ts';
@@ -13,6 +13,7 @@ export interface SweepView {
   readonly trials: readonly TrialView[];
   /** Trials the search will make. */
   readonly planned: number;
+  readonly gpuLane: Lane | null;
   readonly atMs: number;
 }
 
@@ -75,14 +76,15 @@ function row(trial: TrialView): (string | Span)[] {
   ];
 }
 
-/** `3 run, 2 wait, 4 pruned, 1 done of 16 · best so far 3.8211 (trial 4)`. */
-export function counts({ trials, planned }: Pick<SweepView, 'trials' | 'planned'>): string {
+/** `3 run, 2 wait, 4 pruned, 1 done of 16 · 3 of 8 GPU slots · best so far 3.8211 at step 40 (trial 4)`. */
+function counts({ trials, planned, gpuLane }: SweepView): string {
   const of = (standing: Standing): number => trials.filter((trial) => standingOf(trial) === standing).length;
   const failed = of('failed') === 0 ? '' : `, ${of('failed')} failed`;
   const best = bestSoFar(trials);
   const leader =
     best === null ? '' : ` · best so far ${best.value.toFixed(4)} at step ${best.step} (trial ${best.number})`;
-  return `${of('runs')} run, ${of('waits')} wait, ${of('pruned')} pruned, ${of('done')} done${failed} of ${planned}${leader}`;
+  const slots = gpuLane === null ? '' : ` · ${gpuLane.running} of ${gpuLane.slots} GPU slots`;
+  return `${of('runs')} run, ${of('waits')} wait, ${of('pruned')} pruned, ${of('done')} done${failed} of ${planned}${slots}${leader}`;
 }
 
 /** The lowest newest point of a curve; trials at different steps are compared as they are. */
@@ -93,6 +95,7 @@ function bestSoFar(trials: readonly TrialView[]): { number: number; step: number
 
 export const configurationText = (configuration: TrialView['configuration']): string =>
   Object.entries(configuration)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name} ${typeof value === 'number' ? Number(value.toPrecision(3)) : value}`)
     .join(', ');
 
