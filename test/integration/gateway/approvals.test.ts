@@ -112,29 +112,34 @@ describe('a vote', () => {
     expect(await signalsOf(id)).toEqual([]);
   });
 
-  it.each([
-    ['by the key that submitted the job', { submitted_by: 'approver' }, {}, 403, 'ApprovalBySubmitter'],
-    ['by a key that is not asked', { approvers: ['key-else'] }, {}, 403, 'Forbidden'],
-    ['that contradicts its own', { votes: 'reject' }, {}, 409, 'ApprovalAlreadyVoted'],
-    ['when the ticket is decided', { status: 'approved' }, {}, 409, 'ApprovalClosed'],
-    ['when the ticket has expired', { status: 'expired' }, {}, 409, 'ApprovalClosed'],
-    ['on a voided ticket', { status: 'voided' }, {}, 409, 'ApprovalVoided'],
-    ['about something else', {}, { digest: 'e'.repeat(64) }, 409, 'ApprovalDigestMismatch'],
-  ] as const)(
-    '%s is refused, and nothing is sent',
-    async (_what, change: Record<string, unknown>, body, status, code) => {
-      const { submitted_by: by, votes, ...rest } = change;
-      const id = await ticket({
-        ...rest,
-        ...(by === undefined ? {} : { submitted_by: ids[String(by)] }),
-        ...(votes === undefined ? {} : { votes: voted(String(votes)) }),
-      });
-      const answer = await vote(id, 'approve', one.approver, body);
-      expect(problemOf(answer)).toMatchObject({ status, code });
-      expect(answer.body).toMatchObject({ approvalId: id });
-      expect(await signalsOf(id)).toEqual([]);
-    },
-  );
+  const refusals: [
+    what: string,
+    change: () => Record<string, unknown>,
+    digest: string,
+    status: number,
+    code: string,
+  ][] = [
+    [
+      'by the key that submitted the job',
+      () => ({ submitted_by: ids['approver'] }),
+      DIGEST,
+      403,
+      'ApprovalBySubmitter',
+    ],
+    ['by a key that is not asked', () => ({ approvers: ['key-else'] }), DIGEST, 403, 'Forbidden'],
+    ['that contradicts its own', () => ({ votes: voted('reject') }), DIGEST, 409, 'ApprovalAlreadyVoted'],
+    ['when the ticket is decided', () => ({ status: 'approved' }), DIGEST, 409, 'ApprovalClosed'],
+    ['when the ticket has expired', () => ({ status: 'expired' }), DIGEST, 409, 'ApprovalClosed'],
+    ['on a voided ticket', () => ({ status: 'voided' }), DIGEST, 409, 'ApprovalVoided'],
+    ['about something else', () => ({}), 'e'.repeat(64), 409, 'ApprovalDigestMismatch'],
+  ];
+  it.each(refusals)('%s is refused, and nothing is sent', async (_what, change, digest, status, code) => {
+    const id = await ticket(change());
+    const answer = await vote(id, 'approve', one.approver, { digest });
+    expect(problemOf(answer)).toMatchObject({ status, code });
+    expect(answer.body).toMatchObject({ approvalId: id });
+    expect(await signalsOf(id)).toEqual([]);
+  });
 
   it('needs the role approver, a ticket of the project, and a digest', async () => {
     const id = await ticket();
