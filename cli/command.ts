@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 /** `process.env`, which only main.ts reads. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-interface CommandOption {
+export interface CommandOption {
   readonly name: string;
   /** What stands for the value in the help, e.g. `<port>`; absent: a switch. */
   readonly value?: string;
