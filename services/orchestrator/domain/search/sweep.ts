@@ -216,6 +216,9 @@ function ended(
   const measured = answer?.training?.[metric] ?? trial.lastReport?.value ?? null;
   const value = end.status === 'COMPLETED' && measured !== null && Number.isFinite(measured) ? measured : null;
   const standing = end.status === 'COMPLETED' ? 'completed' : end.status === 'CANCELLED' ? 'cancelled' : 'failed';
+  // At rest it was cancelled by a person or ran into its time limit: it was pruned, and saved what it saved.
+  if (trial.standing === 'pruned' && standing !== 'completed')
+    return withTrial(state, { ...trial, atRest: true, gpuSeconds: end.gpuSeconds });
   const reason = value !== null ? null : standing === 'completed' ? `${metric} was never reported` : reasonOf(end);
   const over: SweepTrial = {
     ...trial,
