@@ -60,7 +60,7 @@ export const dpoJob = (model: string, preferences: string, learningRate: number)
       learningRate,
       weightDecay: 0,
       checkpointEverySteps: DPO_STEPS / 3,
-      evaluateEverySteps: DPO_STEPS / 6,
+      evaluateEverySteps: DPO_STEPS / 12,
     },
   },
 });
