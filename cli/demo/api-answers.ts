@@ -17,7 +17,13 @@ export const Problem = Type.Object({
 
 export const Project = Type.Object({ id: Type.String() });
 export const IssuedKey = Type.Object({ key: Type.String() });
-export const DatasetVersion = Type.Object({ name: Type.String(), version: Type.Integer(), bytes: Type.Integer() });
+export const DatasetVersion = Type.Object({
+  name: Type.String(),
+  version: Type.Integer(),
+  bytes: Type.Integer(),
+  sha256: Type.String(),
+});
+export type DatasetVersion = Static<typeof DatasetVersion>;
 
 export const JobTypeName = Type.Unsafe<JobType>(Type.Union(JOB_TYPES.map((type) => Type.Literal(type))));
 

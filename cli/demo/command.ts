@@ -13,6 +13,7 @@ import { hpoVariant } from './hpo-variant.ts';
 import { JobNotCompleted } from './follow-job.ts';
 import { unmetClaims } from './report.ts';
 import { ApiProblem } from './rest-client.ts';
+import { retrainVariant } from './retrain-variant.ts';
 import { rlhfVariant } from './rlhf-variant.ts';
 import { runDemo } from './run-demo.ts';
 import { runVariant } from './run-variant.ts';
@@ -20,7 +21,7 @@ import { summary } from './summary.ts';
 import { wholeNumber } from './whole-number.ts';
 import type { Variant } from './variant.ts';
 
-const VARIANTS: readonly Variant[] = [evalVariant, hpoVariant, rlhfVariant];
+const VARIANTS: readonly Variant[] = [evalVariant, hpoVariant, rlhfVariant, retrainVariant];
 
 /** `trainyard demo`: real jobs from a REST call to a registered model, and what came out. Exit code 0 only when all ended as they have to. */
 export const demoCommand: Command = {

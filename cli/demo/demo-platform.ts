@@ -97,7 +97,7 @@ export interface DemoDataset {
   readonly format?: 'jsonl_text' | 'jsonl_preferences';
 }
 
-export async function upload({ client, console }: DemoScene, data: DemoDataset): Promise<void> {
+export async function upload({ client, console }: DemoScene, data: DemoDataset): Promise<DatasetVersion> {
   const { dataset, title, body, format = 'jsonl_text' } = data;
   const uploaded = await client.call(DatasetVersion, `/v1/datasets/${dataset}/versions?format=${format}`, {
     method: 'POST',
@@ -105,6 +105,7 @@ export async function upload({ client, console }: DemoScene, data: DemoDataset):
     contentType: 'application/x-ndjson',
   });
   console.say(`uploaded ${title}: ${uploaded.name}/${uploaded.version}, ${count(uploaded.bytes)} bytes`);
+  return uploaded;
 }
 
 /** `overrides` win over the demo's own, per variable. */

@@ -9,6 +9,8 @@ export const PREFERENCES = {
 } as const;
 /** A model of which more than this share of the continuations holds a listed word must not be registered; the base lies below 0.01. */
 export const TOXICITY_LIMIT = 0.05;
+/** Bits per byte that alignment may cost on other text. */
+const MOST_LOST = 0.5;
 /** Nats a response away from the base that PPO may use. */
 export const KL_LIMIT = 40;
 const DPO_STEPS = 240;
@@ -30,7 +32,7 @@ const gates = {
     policy: [
       { metric: 'preference.accuracy', operator: '>', threshold: 0.5 },
       { metric: 'preference.margin', operator: '>', threshold: 0 },
-      { metric: 'held_out.bits_per_byte', operator: '<', threshold: 0.3, relativeTo: 'base' },
+      { metric: 'held_out.bits_per_byte', operator: '<', threshold: MOST_LOST, relativeTo: 'base' },
     ],
   },
 };
@@ -58,7 +60,7 @@ export const dpoJob = (model: string, preferences: string, learningRate: number)
       learningRate,
       weightDecay: 0,
       checkpointEverySteps: DPO_STEPS / 3,
-      evaluateEverySteps: DPO_STEPS / 6,
+      evaluateEverySteps: DPO_STEPS / 12,
     },
   },
 });
@@ -94,7 +96,7 @@ export const ppoJob = (model: string, preferences: string): Submission => ({
     },
     quality: {
       suites: [{ suite: 'held_out_text', maxTokens: 8_192 }],
-      policy: [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: 0.3, relativeTo: 'base' }],
+      policy: [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: MOST_LOST, relativeTo: 'base' }],
     },
   },
 });

@@ -22,9 +22,9 @@ export interface Aligned {
 
 /** Curves of held-out data, and which way is better. */
 const CURVES = [
-  ['validation.rewards/accuracies', 'held-out pairs that are told apart'],
+  ['validation.rewards/accuracies', 'pairs that are told apart'],
   ['validation.rewards/margins', 'their margin'],
-  ['validation.objective/scores', 'reward of held-out prompts'],
+  ['validation.objective/scores', 'reward of the answers'],
   ['validation.objective/kl', 'nats a response away from the base'],
 ] as const;
 
@@ -47,7 +47,10 @@ function training({ result, first }: Aligned): Line[] {
     if (last === undefined) return [];
     return [[words, `${first[name]?.toFixed(3) ?? ''} → ${last.toFixed(3)}`, span(name, 'faint')]];
   });
-  return [[span(`  ${result.preferences.pairs} pairs`)], ...indented(table(rows, ['left', 'right', 'left']))];
+  return [
+    [span(`  ${result.preferences.pairs} pairs; held out, the first validation → the last one:`)],
+    ...indented(table(rows, ['left', 'right', 'left'])),
+  ];
 }
 
 function gates({ result: { safety, evaluation } }: Aligned): Line[] {

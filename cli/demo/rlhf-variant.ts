@@ -64,7 +64,7 @@ const alignmentOf = (
 const DPO = alignmentOf(
   'DPO on harmless preferences',
   'demo-aligned',
-  dpoJob('demo-aligned', PREFERENCES.harmless.dataset, 0.0005),
+  dpoJob('demo-aligned', PREFERENCES.harmless.dataset, 0.0003),
 );
 const PPO = alignmentOf(
   'PPO against a reward model',

@@ -16,7 +16,7 @@ export function flowPicture({ initial, states }: Flow): string[] {
 function described({ name, work }: FlowState): string[] {
   switch (work.kind) {
     case 'activity':
-      return [`  ${name}: ${name} (${work.lane}: ${work.name})`];
+      return [`  ${name}: ${name} (${work.name} on ${work.lane})`];
     case 'child':
       return [`  ${name}: ${name} (child ${work.jobType})`];
     case 'coordinator':
