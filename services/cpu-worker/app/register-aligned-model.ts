@@ -55,7 +55,7 @@ export async function registerAlignedModel(
     tags: {
       ...(await modelTags(platform, { ...input, base })),
       'trainyard.method': run.method,
-      'trainyard.safety': 'passed',
+      [SAFETY_GATE_TAG]: 'passed',
       'trainyard.report.safety': safetyReport.digest,
       'trainyard.report.quality': qualityReport.digest,
     },
