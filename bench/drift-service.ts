@@ -21,19 +21,13 @@ const WINDOW_MS = 80_000;
 export const serviceSpeed = (observations: number, profile: ReferenceProfile, features: readonly string[]) =>
   withDatabase({ title: '\nthe service' }, async (bench) => {
     await prepare(bench, profile);
-    let sent = 0;
-    const send = async (count: number): Promise<void> => {
-      const end = sent + count;
-      while (sent < end) {
-        const size = Math.min(CHUNK, end - sent);
-        await publish(
-          bench,
-          Array.from({ length: size }, (_, n) => message(bench, sent + n, features)),
-        );
-        sent += size;
-      }
-    };
-    await send(observations);
+    // All of them before it starts: the publisher would take the second core, and a bus that runs empty closes windows by the clock.
+    const all = 4 * observations;
+    for (let from = 0; from < all; from += CHUNK)
+      await publish(
+        bench,
+        Array.from({ length: Math.min(CHUNK, all - from) }, (_, n) => message(bench, from + n, features)),
+      );
     const child = spawn(process.execPath, [SERVICE.pathname], {
       env: {
         ...serviceEnvironment(bench.place),
@@ -50,13 +44,13 @@ export const serviceSpeed = (observations: number, profile: ReferenceProfile, fe
     try {
       const rows: Row[] = [];
       const rss: number[] = [];
-      for (const stretch of [observations, 3 * observations]) {
-        const begin = await taken(bench, sent - stretch + 1);
-        if (rows.length > 0) await send(stretch);
+      let begin = await taken(bench, 1);
+      for (const end of [observations, all]) {
         const meter = await Meter.start({ 'drift-monitor': pid }, bench);
-        await taken(bench, sent);
+        const reached = await taken(bench, end);
         const readings = await meter.stop();
-        const count = sent - begin;
+        const count = reached - begin;
+        begin = reached;
         rss.push(memoryOf(pid).rssMb);
         const cpuSeconds = (readings.cpuMs['drift-monitor'] ?? Number.NaN) / 1_000;
         rows.push({
@@ -115,7 +109,7 @@ const message = ({ codec }: BenchDatabase, n: number, features: readonly string[
       score: 0.5,
       label: null,
     },
-    envelope: { id: `observation-${n}`, source: '/bench', timeMs: EPOCH_MS },
+    envelope: { id: `observation-${n}`, source: '/bench', timeMs: EPOCH_MS + n },
   });
 
 /** Waits until so many are stored in windows; returns how many are. */

@@ -50,12 +50,9 @@ export class PostgresDriftStore implements DriftStore {
     return new Map(rows.map(({ observation_id, prediction, label }) => [observation_id, { prediction, label }]));
   }
 
-  async due(nowMs: number, limit: number): Promise<VersionKey[]> {
-    const { rows } = await this.#database.query<{ project: string; model: string; version: number }>(DUE, [
-      nowMs,
-      limit,
-    ]);
-    return rows;
+  async due(nowMs: number, limit: number): Promise<(VersionKey & { readonly dueAtMs: number })[]> {
+    const { rows } = await this.#database.query<VersionKey & { due_at_ms: number }>(DUE, [nowMs, limit]);
+    return rows.map(({ project, model, version, due_at_ms }) => ({ project, model, version, dueAtMs: due_at_ms }));
   }
 
   async transaction<T>(work: (tx: DriftTransaction) => Promise<T>): Promise<T> {
@@ -129,5 +126,5 @@ const KNOWN = {
 
 const DUE = {
   name: 'drift-due',
-  text: 'select project, model, version from drift_windows where due_at_ms <= $1 order by due_at_ms limit $2',
+  text: 'select project, model, version, due_at_ms from drift_windows where due_at_ms <= $1 order by due_at_ms limit $2',
 };
