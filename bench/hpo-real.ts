@@ -16,7 +16,7 @@ export const hpoReal: Benchmark = {
   summary: 'real searches on the whole platform, each with and without pruning: steps saved, best configuration kept',
   options: {
     seeds: { standard: 3, summary: 'searches' },
-    steps: { standard: 240, summary: 'training steps of a trial' },
+    steps: { standard: 320, summary: 'training steps of a trial' },
   },
   run: async (options) => {
     const home = await mkdtemp(join(tmpdir(), 'trainyard-bench-'));

@@ -42,6 +42,7 @@ export const Job = Type.Object({
   finishedAt: nullable(Type.String()),
 });
 export type Job = Static<typeof Job>;
+export const JobList = Type.Object({ items: Type.Array(Job) });
 
 const Named = Type.Object({ name: Type.String() });
 const SPECS = {

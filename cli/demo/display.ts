@@ -17,3 +17,32 @@ export interface Said {
 }
 
 export const NOTHING_SAID: Said = { steps: new Map(), workAtMs: 0 };
+
+/** Steps of the lower one are remembered under numbers that no flow reaches. */
+const LOWER_FROM = 1_000;
+
+/** Two things that go on, one below the other. */
+export const both = (upper: Display, lower: Display): Display => ({
+  frame: (screen) => {
+    const first = upper.frame(screen);
+    const room = screen.rows - first.length;
+    return room < 3 ? first : [...first, ...lower.frame({ ...screen, rows: room })];
+  },
+  news: (said) => {
+    const first = upper.news({ ...said, steps: part(said, (number) => number < LOWER_FROM) });
+    const known = part(said, (number) => number >= LOWER_FROM, -LOWER_FROM);
+    const second = lower.news({ ...said, steps: known });
+    const steps = new Map([...first.said.steps, ...moved(second.said.steps, LOWER_FROM)]);
+    return {
+      lines: [...first.lines, ...second.lines],
+      said: { steps, workAtMs: Math.max(first.said.workAtMs, second.said.workAtMs) },
+    };
+  },
+});
+
+function part({ steps }: Said, belongs: (number: number) => boolean, by = 0): Map<number, string> {
+  return moved(new Map([...steps].filter(([number]) => belongs(number))), by);
+}
+
+const moved = (steps: ReadonlyMap<number, string>, by: number): Map<number, string> =>
+  new Map([...steps].map(([number, state]) => [number + by, state]));

@@ -13,11 +13,24 @@ const Signal = Type.Object({
   outcome: Type.String(),
   reason: nullable(Type.String()),
   causes: Type.Array(Type.String()),
+  evidence: Type.Unknown(),
   window: nullable(Type.Object({ start: Type.String(), end: Type.String() })),
   jobId: nullable(Type.String()),
   refusal: Type.Unknown(),
 });
 export type Signal = Static<typeof Signal>;
+/** `evidence` of a signal that drift caused. */
+export const DriftEvidence = Type.Object({
+  window: Type.Object({ observations: Type.Integer() }),
+  features: Type.Array(
+    Type.Object({
+      feature: Type.String(),
+      drifted: Type.Boolean(),
+      adjustedPValue: Type.Number(),
+      jensenShannon: Type.Number(),
+    }),
+  ),
+});
 export const SignalList = Type.Object({ items: Type.Array(Signal) });
 
 export const RetrainResult = Type.Object({
@@ -33,7 +46,21 @@ export const RetrainResult = Type.Object({
   model: Type.Object({ name: Type.String(), version: Type.Integer() }),
   release: Type.Object({
     promoted: Type.Boolean(),
-    canary: nullable(Type.Object({ outcome: Type.String() })),
+    canary: nullable(
+      Type.Object({
+        outcome: Type.String(),
+        reports: Type.Array(
+          Type.Object({
+            metric: Type.String(),
+            standing: Type.String(),
+            canaryMean: nullable(Type.Number()),
+            canaryCount: Type.Integer(),
+            baselineMean: nullable(Type.Number()),
+            baselineCount: Type.Integer(),
+          }),
+        ),
+      }),
+    ),
   }),
 });
 export type RetrainResult = Static<typeof RetrainResult>;

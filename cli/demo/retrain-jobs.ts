@@ -34,7 +34,7 @@ const training = (maxSteps: number, learningRate: number) => ({
 });
 
 /** Seconds instead of hours: a window has some hundred questions of the demo. */
-const WINDOW_MS = 6_000;
+const WINDOW_MS = 8_000;
 const HOUR_MS = 3_600_000;
 
 /** When the model is trained again, and how a better version gets into production. */
@@ -58,7 +58,7 @@ export const retrainPolicy = (firstSteps: number) => ({
   drift: {
     windowMs: WINDOW_MS,
     latenessMs: 1_000,
-    minimumObservations: 60,
+    minimumObservations: 50,
     persistentWindows: 2,
     smallestDistance: 0.1,
     // One alarm is the demo; while its retrain runs, others are held back anyway.

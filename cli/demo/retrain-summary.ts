@@ -1,5 +1,6 @@
-import { metricTable } from './metric-table.ts';
-import type { Promotion, RetrainResult, Signal } from './retrain-answers.ts';
+import { Value } from 'typebox/value';
+import { comparisonTable } from './metric-table.ts';
+import { DriftEvidence, type Promotion, type RetrainResult, type Signal } from './retrain-answers.ts';
 import { SCORE, SERVED_MODEL } from './retrain-jobs.ts';
 import { indented, prose, section } from './summary-parts.ts';
 import { table } from './table.ts';
@@ -14,7 +15,7 @@ export interface Retrained {
   /** Signals before anything changed, and at the end, by what became of them. */
   readonly calm: Tally;
   readonly signals: Tally;
-  readonly alarm: Pick<Signal, 'id' | 'modelVersion' | 'causes' | 'window'>;
+  readonly alarm: Pick<Signal, 'id' | 'modelVersion' | 'causes' | 'window' | 'evidence'>;
   /** Newest first. */
   readonly promotions: readonly Promotion[];
   /** Answers by version. */
@@ -49,19 +50,20 @@ export function retrainSummary(retrained: Retrained, columns: number): Line[] {
     ...section('Drift signals', [
       ...indented(tallyTable('while production was as trained for', calm)),
       ...indented(tallyTable('all in all', signals)),
-      ...prose([`The alarm was caused by ${alarm.causes.join(', ')}.`], columns),
+      [],
+      ...indented(evidenceTable(alarm.evidence)),
     ]),
     ...section('The new version on speeches that neither was trained on', [
-      ...indented(metricTable(comparison?.metrics ?? [])),
+      ...(comparison === null ? [] : indented(againstChampion(result, comparison))),
       ...(score?.delta === undefined
         ? []
         : prose([differenceText(score.delta, score.deltaStandardError ?? 0)], columns)),
       ...prose([`The decision: ${comparison?.decision.reason ?? 'there was nothing to compare with'}.`], columns),
     ]),
-    ...section(
-      'Canary',
-      prose([`It ended with: ${release.canary?.outcome ?? 'none'}.`, answersText(answers)], columns),
-    ),
+    ...section('Canary', [
+      ...indented(canaryTable(release.canary)),
+      ...prose([`It ended with: ${release.canary?.outcome ?? 'none'}.`, answersText(answers)], columns),
+    ]),
     ...section(
       'Promotions, newest first',
       indented(
@@ -79,6 +81,39 @@ const tallyTable = (when: string, counts: Tally): Line[] => {
     ? [[span(`${when}: none`)]]
     : [[span(`${when}: ${entries.map(([name, count]) => `${count} ${name}`).join(', ')}`)]];
 };
+
+/** The window of the alarm: what people asked, against what the version was made for. */
+function evidenceTable(evidence: unknown): Line[] {
+  if (!Value.Check(DriftEvidence, evidence)) return [];
+  const head = [`window of the alarm, ${evidence.window.observations} answers`, 'distance', 'p, adjusted', ''];
+  const rows = evidence.features.map(({ feature, drifted, adjustedPValue, jensenShannon }) => [
+    feature,
+    jensenShannon.toFixed(3),
+    adjustedPValue < 0.0001 ? adjustedPValue.toExponential(1) : adjustedPValue.toFixed(4),
+    drifted ? span('drifted', 'bad') : span('as it was', 'faint'),
+  ]);
+  return table([head.map((title) => span(title, 'faint')), ...rows], ['left', 'right', 'right', 'left']);
+}
+
+function againstChampion(
+  { champion, model }: RetrainResult,
+  { metrics }: NonNullable<RetrainResult['comparison']>,
+): Line[] {
+  const comparisons = [{ label: `${model.name}/${champion ?? '?'}`, metrics }];
+  return comparisonTable(`${model.name}/${model.version}`, { evaluation: { metrics }, comparisons });
+}
+
+function canaryTable(canary: RetrainResult['release']['canary']): Line[] {
+  const arm = (mean: number | null, count: number): string => `${mean === null ? '' : mean.toFixed(4)} of ${count}`;
+  const head = ['metric', 'new version', 'old version', ''].map((title) => span(title, 'faint'));
+  const rows = (canary?.reports ?? []).map((of) => [
+    of.metric,
+    arm(of.canaryMean, of.canaryCount),
+    arm(of.baselineMean, of.baselineCount),
+    span(of.standing, 'faint'),
+  ]);
+  return table([head, ...rows], ['left', 'right', 'right', 'left']);
+}
 
 const differenceText = (delta: number, standardError: number): string =>
   `Bits per byte, new minus old version: ${delta.toFixed(3)} ± ${standardError.toFixed(3)} (paired, the same text; lower is better).`;

@@ -1,23 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Value } from 'typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
-import { Job } from './api-answers.ts';
+import { ActivityList, Job, JobList } from './api-answers.ts';
 import { PROJECT } from './demo-jobs.ts';
 import type { DemoScene } from './demo-platform.ts';
-import { followJob, stepsOf } from './follow-job.ts';
+import { both } from './display.ts';
+import { followJob, stepsOf, type Watch } from './follow-job.ts';
 import { Production } from './production.ts';
 import { approverOf, onStatus } from './retrain-approval.ts';
 import { PromotionList, RetrainResult, type Signal, SignalList, StoredPolicy } from './retrain-answers.ts';
 import { firstIntoProduction, ofModel, storeReference, uploadEras } from './retrain-beginning.ts';
 import { COMPARED, EARLY, FIRST_STEPS, LATE, retrainPolicy, SERVED_MODEL } from './retrain-jobs.ts';
 import { type Retrained, retrainSummary, tally, unmetOfRetrain } from './retrain-summary.ts';
-import { ApiProblem } from './rest-client.ts';
+import { ApiProblem, type RestClient } from './rest-client.ts';
 import { sentences, speeches } from './speeches.ts';
 import type { Variant } from './variant.ts';
 import { wholeNumber } from './whole-number.ts';
 
 /** People ask as they did for so long before they change: two windows and more. */
-const CALM_MS = 15_000;
+const CALM_MS = 20_000;
 /** Two windows, their lateness, and what a busy machine adds; an alarm that does not come by then does not come. */
 const ALARM_WITHIN_MS = 90_000;
 const LOOK_EVERY_MS = 500;
@@ -82,7 +83,7 @@ async function followRetrain(scene: DemoScene, jobId: string): Promise<Pick<Retr
   const { client, console, signal } = scene;
   const submitted = await client.call(Job, `/v1/jobs/${jobId}`);
   const approver = await approverOf(scene);
-  const steps = stepsOf(client, `Retrain of ${SERVED_MODEL}`);
+  const steps = withChild(client, jobId);
   const seen = new Set<string>();
   const { job } = await followJob(client, submitted, {
     console,
@@ -95,6 +96,20 @@ async function followRetrain(scene: DemoScene, jobId: string): Promise<Pick<Retr
   });
   invariant(Value.Check(RetrainResult, job.result), 'a retrain answers what it did');
   return { result: job.result, statuses: [...seen] };
+}
+
+/** The retrain, and below it the training that it waits for. */
+function withChild(client: RestClient, jobId: string): Watch {
+  const own = stepsOf(client, `Retrain of ${SERVED_MODEL}`);
+  const child = stepsOf(client, 'its training, a job of its own');
+  return async (job, activities) => {
+    const display = await own(job, activities);
+    const { items } = await client.call(JobList, `/v1/jobs?parent=${jobId}&project=${PROJECT}`);
+    const [training] = items;
+    if (training === undefined) return display;
+    const { items: steps } = await client.call(ActivityList, `/v1/jobs/${training.id}/activities`);
+    return both(display, await child(training, steps));
+  };
 }
 
 /** Newest first, and all of them: a demo has few. */
