@@ -126,7 +126,8 @@ describe('retrain', () => {
     const job = await client.submit(tinyRetrain('retrain', 'served'));
     const ticket = await eventually(
       async () =>
-        (await client.request<Body<'ApprovalPage'>>(`/v1/approvals?project=flows&job=${job.id}&status=open`)).items[0],
+        (await client.request<Body<'ApprovalPage'>>(`/v1/approvals?project=flows&job=${job.id}&status=open`))
+          .items[0] ?? false,
       { withinMs: 30_000 },
     );
     expect((await client.job(job.id)).status).toBe('AWAITING_APPROVAL');

@@ -1,6 +1,7 @@
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
+import { SAFETY_GATE_TAG } from '#lib/promotion/safety-gate.ts';
 import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { baseDigest, modelTags, requireOwnArtifacts } from './registered-model.ts';
