@@ -31,7 +31,7 @@ export const serviceSpeed = (observations: number, profile: ReferenceProfile, fe
     const child = spawn(process.execPath, [SERVICE.pathname], {
       env: {
         ...serviceEnvironment(bench.place),
-        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? '',
+        NODE_COMPILE_CACHE: globalThis.process.env['NODE_COMPILE_CACHE'] ?? '',
         LOG_LEVEL: 'warn',
         // Nothing is thinned: every observation costs what it costs.
         OBSERVATIONS_PER_WINDOW: String(Number.MAX_SAFE_INTEGER),
