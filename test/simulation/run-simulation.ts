@@ -60,7 +60,15 @@ export async function runSimulation(
     world.clients.waiting === 0 &&
     [...world.database.jobs.values()].every(isFinalJob) &&
     world.database.outbox.length === 0;
-  await sim.runUntil(() => broken() || (sim.nowMs > faultsEndAtMs && ended()), faultsEndAtMs + ENDS_WITHIN_MS);
+  for (;;) {
+    const over = await sim.runUntil(
+      () => broken() || (sim.nowMs > faultsEndAtMs && (ended() || world.isQuiet)),
+      faultsEndAtMs + ENDS_WITHIN_MS,
+    );
+    if (!over || broken() || ended()) break;
+    world.checks.quiet();
+    if (broken() || !world.passQuietTime()) break;
+  }
   // 3. What is still under way arrives.
   const settledAtMs = sim.nowMs + 2 * ANSWERS_WITHIN_MS;
   await sim.runUntil(() => broken() || sim.nowMs >= settledAtMs, settledAtMs);
