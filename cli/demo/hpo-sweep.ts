@@ -6,11 +6,12 @@ import { HpoResult, TrialList } from './hpo-answers.ts';
 import { type Run, runJob } from './run-job.ts';
 import { sweepDisplay } from './sweep-display.ts';
 
-/** Trials of a search, all of them asked for at once: the GPU lane lets as many run as it has slots. */
+/**
+ * Trials of a search. The GPU lane of the demo has a slot for each: all of them run at once, however few cores there are, and each is compared with
+ * all the others as it goes.
+ */
 export const TRIALS = 16;
 export const STEPS = 320;
-/** Slots of the GPU lane: every trial runs at once, however few cores there are, and is compared with all the others as it goes. */
-export const GPU_SLOTS = TRIALS;
 /** Validations of a trial. */
 const VALIDATIONS = 32;
 /** Validations before the first check: learning rates that rise more slowly would be taken for bad ones. */
