@@ -130,84 +130,59 @@ function trial(): Story {
 const metrics: readonly object[] = [];
 
 /** Logs of the flows besides `fine_tune@1`, one for each way they can go. Times are fixed. */
-export const FLOW_HISTORIES: Readonly<Record<string, readonly FactAt[]>> = Object.fromEntries([
-  ...RELEASING.flatMap(releases),
-  ...common,
-  ['fine_tune@1-trial', told(trial())],
-  ['hpo@1-eventful', told(eventfulSearch())],
-  [
-    'hpo@1-eval-failed',
-    told(
-      searched(),
-      (s) => s.answer('select_best_trial'),
-      (s) => s.answer('evaluate_best', { metrics }),
+export const FLOW_HISTORIES: Readonly<Record<string, readonly FactAt[]>> = {
+  ...Object.fromEntries([...RELEASING.flatMap(releases), ...common]),
+  'fine_tune@1-trial': told(trial()),
+  'hpo@1-eventful': told(eventfulSearch()),
+  'hpo@1-eval-failed': told(
+    searched(),
+    (s) => s.answer('select_best_trial'),
+    (s) => s.answer('evaluate_best', { metrics }),
+  ),
+  'hpo@1-grid-exhausted': told(exhausted()),
+  'retrain@1-skipped': told(new Story(startOf('retrain', retrainInput({ lastRetrainAtMs: 998_000 })))),
+  'retrain@1-eval-failed': told(
+    started.retrain(),
+    (s) => s.answer(FIRST.retrain),
+    (s) => s.childEnded('training', 'EVAL_FAILED'),
+  ),
+  'retrain@1-training-failed': told(
+    started.retrain(),
+    (s) => s.answer(FIRST.retrain),
+    (s) => s.childEnded('training', 'CANCELLED'),
+  ),
+  'retrain@1-not-better': told(
+    started.retrain(),
+    (s) => s.answer(FIRST.retrain),
+    (s) => s.childEnded('training', 'COMPLETED', CHALLENGER),
+    (s) => s.answer('compare_with_champion', { metrics }),
+    (s) => s.answer('attach_report'),
+  ),
+  'rlhf@1-safety-failed': told(
+    new Story(startOf('rlhf', rlhfInput())),
+    ...RLHF_STEPS.slice(0, 3).map((activity) => (s: Story) => s.answer(activity)),
+    (s) => s.answer('run_safety_evaluation', { metrics }),
+  ),
+  'rlhf@1-eval-failed': told(
+    started.rlhf(),
+    ...[...RLHF_STEPS.slice(0, 2), 'train_reward_model', ...RLHF_STEPS.slice(2, 4)].map(
+      (activity) => (s: Story) => s.answer(activity),
     ),
-  ],
-  ['hpo@1-grid-exhausted', told(exhausted())],
-  ['retrain@1-skipped', told(new Story(startOf('retrain', retrainInput({ lastRetrainAtMs: 998_000 }))))],
-  [
-    'retrain@1-eval-failed',
-    told(
-      started.retrain(),
-      (s) => s.answer(FIRST.retrain),
-      (s) => s.childEnded('training', 'EVAL_FAILED'),
-    ),
-  ],
-  [
-    'retrain@1-training-failed',
-    told(
-      started.retrain(),
-      (s) => s.answer(FIRST.retrain),
-      (s) => s.childEnded('training', 'CANCELLED'),
-    ),
-  ],
-  [
-    'retrain@1-not-better',
-    told(
-      started.retrain(),
-      (s) => s.answer(FIRST.retrain),
-      (s) => s.childEnded('training', 'COMPLETED', CHALLENGER),
-      (s) => s.answer('compare_with_champion', { metrics }),
-      (s) => s.answer('attach_report'),
-    ),
-  ],
-  [
-    'rlhf@1-safety-failed',
-    told(
-      new Story(startOf('rlhf', rlhfInput())),
-      ...RLHF_STEPS.slice(0, 3).map((activity) => (s: Story) => s.answer(activity)),
-      (s) => s.answer('run_safety_evaluation', { metrics }),
-    ),
-  ],
-  [
-    'rlhf@1-eval-failed',
-    told(
-      started.rlhf(),
-      ...[...RLHF_STEPS.slice(0, 2), 'train_reward_model', ...RLHF_STEPS.slice(2, 4)].map(
-        (activity) => (s: Story) => s.answer(activity),
-      ),
-      (s) => s.answer('run_quality_evaluation', { metrics }),
-    ),
-  ],
-  [
-    'eval_only@1-retried',
-    told(
-      started.eval_only(),
-      (s) => s.fail('evaluate_models'),
-      (s) => s.retry(),
-      (s) => s.answer('evaluate_models'),
-      (s) => s.answer('attach_report'),
-    ),
-  ],
-  [
-    'eval_only@1-eval-failed',
-    told(
-      started.eval_only(),
-      (s) => s.answer('evaluate_models', { metrics }),
-      (s) => s.answer('attach_report'),
-    ),
-  ],
-]) as Record<string, readonly FactAt[]>;
+    (s) => s.answer('run_quality_evaluation', { metrics }),
+  ),
+  'eval_only@1-retried': told(
+    started.eval_only(),
+    (s) => s.fail('evaluate_models'),
+    (s) => s.retry(),
+    (s) => s.answer('evaluate_models'),
+    (s) => s.answer('attach_report'),
+  ),
+  'eval_only@1-eval-failed': told(
+    started.eval_only(),
+    (s) => s.answer('evaluate_models', { metrics }),
+    (s) => s.answer('attach_report'),
+  ),
+};
 
 function exhausted(): Story {
   const space = { parameters: [{ name: 'batchSize', type: 'int' as const, min: 1, max: 2 }] };

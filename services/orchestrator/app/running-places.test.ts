@@ -3,7 +3,8 @@ import { singleObjectCodec } from '#lib/contracts/codec.ts';
 import { FULL_RELEASE, hpoInput, rlhfInput } from '../../../test/support/flows/flow-inputs.ts';
 import { startOf, Story } from '../../../test/support/flows/story.ts';
 import type { Fact } from '../domain/facts.ts';
-import { workflowRegistry } from '../domain/workflows/registry.ts';
+import { PROFILES, workflowRegistry } from '../domain/workflows/registry.ts';
+import { workflow } from '../domain/workflows/vocabulary.ts';
 import { Announcements } from './announcements.ts';
 import { Batch } from './batch.ts';
 import { type Cell, jobStatusOf, newCell, unloadedCell, waitsForOthers, workflowRowOf } from './cell.ts';
@@ -136,34 +137,40 @@ describe('execution time', () => {
     expect(waitsForOthers(registry, unloadedCell(workflowRowOf(busy, null)))).toBe(false);
   });
 
-  it('starts anew when the wait is over', () => {
-    const story = approving({ ...FULL_RELEASE, canary: undefined as never });
-    const { cell } = follow(story);
-    const before = cell.header?.deadlineAtMs ?? 0;
-    const nowMs = story.nowMs + 30 * 86_400_000;
+  it('starts anew when the wait is over and something is to be done after it', () => {
+    const known = workflowRegistry(PROFILES, [asksFirst]);
+    const memory = new ShardMemory({} as OrchestratorStore, known);
+    const asking = new Decider(known, memory, new Announcements(singleObjectCodec()));
+    const cell = newCell('wf', 0);
+    const start = startOf('rlhf', null);
+    if (start.type !== 'WorkflowStarted') throw new Error('it starts');
+    const asked: Fact = { ...start, data: { ...start.data, definition: asksFirst.id } };
+    asking.append({ batch: new Batch(1_000), dispatcher: null, nowMs: 1_000 }, cell, asked, 'start');
+    expect(cell.header?.deadlineAtMs).toBe(1_000 + PROFILES.rlhf.executionTimeoutMs);
+    const nowMs = 30 * 86_400_000;
     const batch = new Batch(nowMs);
-    for (const by of ['ann', 'bob'])
-      decider.append(
-        { batch, dispatcher: null, nowMs },
-        cell,
-        { ...approve, data: { ...approve.data, by } } as Fact,
-        by,
-      );
-    expect(cell.status).toBe('done');
-    // Ended at once: nothing to prolong. A canary after the approval is a wait too.
-    expect(cell.header?.deadlineAtMs).toBe(before);
-    const { cell: watched } = follow(approving());
-    for (const by of ['ann', 'bob'])
-      decider.append(
-        { batch, dispatcher: null, nowMs },
-        watched,
-        { ...approve, data: { ...approve.data, by } } as Fact,
-        by,
-      );
-    expect(jobStatusOf(registry, watched)).toBe('CANARY');
-    expect(waitsForOthers(registry, watched)).toBe(true);
+    asking.append({ batch, dispatcher: null, nowMs }, cell, approve, 'ann');
+    expect(cell.state?.machine.value).toBe('working');
+    expect(cell.header?.deadlineAtMs).toBe(nowMs + PROFILES.rlhf.executionTimeoutMs);
+    expect(batch.toCommit([], 'me').extras).toMatchObject([{ deadlineAtMs: cell.header?.deadlineAtMs }]);
   });
 });
+
+/** Waits for people before it does anything. */
+const asksFirst = workflow<null>('asks_first@1', ({ asks, runs, ends }) => ({
+  initial: 'asking',
+  states: {
+    asking: asks({
+      approval: 'release',
+      subject: () => ({ kind: 'release', model: { name: 'm', version: 1 }, artifacts: '', reports: {} }),
+      policy: () => ({ required: 1, expiresAfterHours: 2_000, remindEveryHours: 24 }),
+      onApproved: 'working',
+      onRefused: 'done',
+    }),
+    working: runs('validate_dataset', { lane: 'cpu', startToClose: '1m', input: () => ({}) as never, onDone: 'done' }),
+    done: ends('COMPLETED'),
+  },
+}));
 
 function approving(release = FULL_RELEASE): Story {
   const story = new Story(startOf('rlhf', rlhfInput('dpo', release)));

@@ -20,7 +20,7 @@ export const RLHF_STEPS = [
 export function registered(flow: Releasing, release: ReleaseSettings | undefined, champion = true): Story {
   switch (flow) {
     case 'hpo': {
-      const story = searched({ ...(release === undefined ? {} : { release }) }, champion);
+      const story = searched(release === undefined ? {} : { release }, champion);
       for (const activity of ['select_best_trial', 'evaluate_best', 'register_model']) story.answer(activity);
       return story;
     }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { ACTIVITIES, type ActivityName } from '#lib/contracts/activities.ts';
 import { EvalOnlyInput } from '#lib/contracts/eval-only-job.ts';
@@ -20,7 +21,7 @@ import { fineTuneInput } from '../../../../test/replay/fine-tune-facts.ts';
 import { foldFacts } from '../../../../test/support/given-when-then.ts';
 import { workflowRegistry } from './registry.ts';
 
-const errors = (schema: Parameters<typeof Value.Errors>[0], value: unknown) =>
+const errors = (schema: TSchema, value: unknown) =>
   [...Value.Errors(schema, value)].map(({ instancePath, message }) => `${instancePath} ${message}`);
 
 /** Every activity that was asked for and every child that was started, with what its schema says about the input; and the outputs we made up. */

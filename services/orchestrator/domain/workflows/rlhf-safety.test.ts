@@ -152,7 +152,8 @@ describe.each(inputs)('every path of rlhf@1, %s', (_, input) => {
   it('that comes past the gate has passed it, whatever else it was told', () => {
     const { states, actions } = explore(input, [good, ...Object.values(BAD)]);
     for (const state of PAST_THE_GATE)
-      for (const context of states.get(state) ?? []) expect(isSafe(input, context), state).toBe(true);
+      for (const context of states.get(state) ?? [])
+        expect({ state, safe: isSafe(input, context) }).toEqual({ state, safe: true });
     expect(actions.filter(releases).filter(({ safe }) => !safe)).toEqual([]);
     // The search did come there.
     expect([...states.keys()]).toContain('registering');
