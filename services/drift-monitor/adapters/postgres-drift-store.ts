@@ -120,8 +120,10 @@ const LOAD = {
 
 const KNOWN = {
   name: 'drift-known',
-  text: `select o.observation_id, o.prediction, o.label from unnest($4::text[]) as k(id)
-  join observations o on o.project = $1 and o.model = $2 and o.model_version = $3 and o.observation_id = k.id`,
+  // Lateral, so that the id is part of the look-up: as a join, the plan made on the empty table read all rows of the version for each id (425 ms a batch).
+  text: `select o.observation_id, o.prediction, o.label from unnest($4::text[]) as k(id) cross join lateral (
+  select observation_id, prediction, label from observations
+  where project = $1 and model = $2 and model_version = $3 and observation_id = k.id limit 1) o`,
 };
 
 const DUE = {
