@@ -26,10 +26,8 @@ const VARIANTS: readonly Variant[] = [evalVariant, hpoVariant, rlhfVariant, retr
 /** `trainyard demo`: real jobs from a REST call to a registered model, and what came out. Exit code 0 only when all ended as they have to. */
 export const demoCommand: Command = {
   name: 'demo',
-  summary: [
-    'starts the platform, trains, evaluates and registers two small language models, and shows what came out',
-    ...VARIANTS.map((variant) => `  ${variant.name}: ${variant.summary}`),
-  ].join('\n'),
+  summary: 'starts the platform, trains, evaluates and registers two small language models, and shows what came out',
+  forms: VARIANTS.map((variant) => [variant.name, variant.summary]),
   operands: ['', ...VARIANTS.map(({ name }) => name)],
   options: [
     { name: 'json', summary: 'the results as one JSON document on standard output; progress goes to standard error' },
@@ -51,6 +49,8 @@ export const demoCommand: Command = {
   run,
 };
 
+/** Options that take a whole number. */
+const NUMBERS = ['base-steps', 'lora-steps', 'trial-steps', 'seeds'];
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** 128 + SIGINT, as a shell says it. */
 const EXIT_INTERRUPTED = 130;
@@ -108,6 +108,8 @@ function chosenVariant(options: OptionValues): Variant | null {
         (options.text(option.name) !== undefined || options.flag(option.name))
       )
         throw new UsageError(`--${option.name} belongs to the demo ${other.name}`);
+  // Before anything is started.
+  for (const name of NUMBERS) wholeNumber(options, name, 1);
   return variant;
 }
 

@@ -71,7 +71,7 @@ function figuresOf(seed: number, all: Sweep, pruned: Sweep): SeedFigures {
   };
 }
 
-export function figuresTable(figures: readonly SeedFigures[]): Line[] {
+function figuresTable(figures: readonly SeedFigures[]): Line[] {
   const head = ['seed', 'steps', 'pruned', 'saved', 'GPU s', 'pruned', 'best', 'pruned', ''];
   const rows = figures.map((of) => [
     String(of.seed),

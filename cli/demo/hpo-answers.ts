@@ -73,4 +73,3 @@ export const HpoResult = Type.Object({
   model: nullable(Type.Object({ name: Type.String(), version: Type.Integer() })),
 });
 export type HpoResult = Static<typeof HpoResult>;
-export type Pruning = HpoResult['prunings'][number];

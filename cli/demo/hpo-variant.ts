@@ -4,7 +4,7 @@ import { type DemoScene, exampleCorpus, upload } from './demo-platform.ts';
 import { acceptance } from './hpo-acceptance.ts';
 import type { HpoResult } from './hpo-answers.ts';
 import { reviveOne, type Revived } from './hpo-revive.ts';
-import { GPU_SLOTS, runSweep, SEARCHED_MODEL, STEPS, type Sweep, TRIALS } from './hpo-sweep.ts';
+import { runSweep, SEARCHED_MODEL, STEPS, type Sweep, TRIALS } from './hpo-sweep.ts';
 import { metricTable } from './metric-table.ts';
 import { count, seconds } from './quantities.ts';
 import { type Run, startRun } from './run-job.ts';
@@ -27,7 +27,7 @@ export const hpoVariant: Variant = {
   // Reports reach the search with the heartbeats: a second would be a tenth of a trial.
   overrides: {
     '*': { HEARTBEAT_EVERY_MS: '300' },
-    'gpu-worker': { GPU_SLOTS: String(GPU_SLOTS), TRAINER_THREADS: '1' },
+    'gpu-worker': { GPU_SLOTS: String(TRIALS), TRAINER_THREADS: '1' },
   },
   run: async (scene, options) => {
     await scene.timed('uploads', () => upload(scene, { ...NEW_CORPUS, body: exampleCorpus(NEW_CORPUS.dataset) }));

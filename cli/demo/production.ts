@@ -53,7 +53,8 @@ export class Production {
   readonly #ended = new AbortController();
   #prompts: readonly string[];
   #asked = 0;
-  #life: Promise<void>;
+  readonly #life: Promise<void>;
+  #failure: { readonly cause: unknown } | null = null;
   /** Answers by version. */
   readonly answers = new Map<number, number>();
 
@@ -62,13 +63,17 @@ export class Production {
     this.#model = model;
     this.#prompts = prompts;
     this.#life = this.#live();
-    // Whoever waits for `stop` sees it; nobody else has to.
-    this.#life.catch(() => undefined);
+    this.#life.catch((cause: unknown) => (this.#failure = { cause }));
   }
 
   /** From now on people ask something else. */
   changeTo(prompts: readonly string[]): void {
     this.#prompts = prompts;
+  }
+
+  /** Throws what a question failed with: a production that fell silent would be waited for in vain. */
+  throwIfEnded(): void {
+    if (this.#failure !== null) throw this.#failure.cause;
   }
 
   /** Ends it; rejects with what a question failed with. */

@@ -76,4 +76,5 @@ const canary = {
     { name: 'error_rate', against: 'baseline', higherIsBetter: false, tolerance: 0.1 },
     { name: 'score', against: 'baseline', higherIsBetter: true, tolerance: 0.2 },
   ],
+  onInconclusive: 'rollback',
 };

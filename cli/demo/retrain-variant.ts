@@ -66,7 +66,7 @@ async function driftAndRetrain(scene: DemoScene, production: Production): Promis
   console.say('production now asks sentences from the speeches of 1930 to 1949');
   const { jobId, ...alarm } = await timed('from drift to the alarm', () => alarmOf(scene));
   console.say(`alarm by ${alarm.causes.join(', ')}: retrain ${jobId} on ${LATE.title}, compared on ${COMPARED.title}`);
-  const result = await timed('retrain, comparison, approval, canary', () => followRetrain(scene, jobId));
+  const result = await timed('retrain, comparison, approval, canary', () => followRetrain(scene, production, jobId));
   const { items: promotions } = await client.call(PromotionList, ofModel('promotions'));
   return {
     jobId,
@@ -79,7 +79,11 @@ async function driftAndRetrain(scene: DemoScene, production: Production): Promis
   };
 }
 
-async function followRetrain(scene: DemoScene, jobId: string): Promise<Pick<Retrained, 'result' | 'statuses'>> {
+async function followRetrain(
+  scene: DemoScene,
+  production: Production,
+  jobId: string,
+): Promise<Pick<Retrained, 'result' | 'statuses'>> {
   const { client, console, signal } = scene;
   const submitted = await client.call(Job, `/v1/jobs/${jobId}`);
   const approver = await approverOf(scene);
@@ -89,6 +93,7 @@ async function followRetrain(scene: DemoScene, jobId: string): Promise<Pick<Retr
     console,
     signal,
     watch: async (now, activities) => {
+      production.throwIfEnded();
       if (!seen.has(now.status)) await onStatus(scene, now, approver);
       seen.add(now.status);
       return steps(now, activities);

@@ -28,7 +28,7 @@ const SYMBOLS: Readonly<Record<Standing, readonly [string, Tone]>> = {
 };
 
 /** A paused trial is a pruned one: nobody else pauses trials in a demo. */
-export function standingOf({ status }: TrialView): Standing {
+function standingOf({ status }: TrialView): Standing {
   switch (status) {
     case 'COMPLETED':
       return 'done';

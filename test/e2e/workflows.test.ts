@@ -125,10 +125,13 @@ describe('retrain', () => {
     await client.request(`/v1/models/served/versions/1/promote?project=flows`, { json: { stage: 'prod' } });
     const job = await client.submit(tinyRetrain('retrain', 'served'));
     const ticket = await eventually(
-      async () =>
-        (await client.request<Body<'ApprovalPage'>>(`/v1/approvals?project=flows&job=${job.id}&status=open`))
-          .items[0] ?? false,
-      { withinMs: 30_000 },
+      async () => {
+        const path = `/v1/approvals?project=flows&job=${job.id}&status=open`;
+        const [first] = (await client.request<Body<'ApprovalPage'>>(path)).items;
+        if (first === undefined) throw new Error(`the retrain is in ${(await client.job(job.id)).step}`);
+        return first;
+      },
+      { withinMs: 60_000 },
     );
     expect((await client.job(job.id)).status).toBe('AWAITING_APPROVAL');
     const approve = { method: 'POST', json: { digest: ticket.digest } };
