@@ -33,11 +33,7 @@ export function addFirstModels(project: string, models: RegistryTable, database:
       manifestDigest: digest,
     };
     const manifestKey = `artifacts/${project}/${BEFORE}/${name}/manifest.json`;
-    models.create(
-      { project, name, sourceKey: BEFORE, manifestKey, lineage, tags: TAGS },
-      BEFORE,
-      SIMULATION_STARTS_MS,
-    );
+    models.create({ project, name, sourceKey: BEFORE, manifestKey, lineage, tags: TAGS }, BEFORE, SIMULATION_STARTS_MS);
   }
   const promotion = { project, model: IN_PRODUCTION, version: 1, stage: 'prod', jobId: null };
   database.releases.promote({ ...promotion, requestedBy: BEFORE, reason: BEFORE, atMs: SIMULATION_STARTS_MS });

@@ -76,11 +76,7 @@ const hpo = body('hpo', (random) => ({
       { name: 'warmupSteps', type: 'int', min: 0, max: 3 },
     ],
   },
-  sampler: random.pick([
-    { type: 'random' },
-    { type: 'grid' },
-    { type: 'tpe', startupTrials: 2, candidates: 4 },
-  ]),
+  sampler: random.pick([{ type: 'random' }, { type: 'grid' }, { type: 'tpe', startupTrials: 2, candidates: 4 }]),
   objective: { metric: 'validation.loss', direction: 'minimize' },
   pruning: random.pick([
     { strategy: 'livePercentile', drop: 0.5, warmUpSteps: 1, everySteps: 1, minimumTrials: 2 },

@@ -75,8 +75,16 @@ export class People {
     const acts = [
       () => this.#pause(of(() => true)),
       () => this.#pause(of((job) => job.parentJobId !== null)),
-      () => this.#signal(of((job) => job.status === JOB_STATUS.paused), 'resume'),
-      () => this.#signal(of((job) => job.status === JOB_STATUS.failed), 'retry'),
+      () =>
+        this.#signal(
+          of((job) => job.status === JOB_STATUS.paused),
+          'resume',
+        ),
+      () =>
+        this.#signal(
+          of((job) => job.status === JOB_STATUS.failed),
+          'retry',
+        ),
       () => this.#cancel(of((job) => job.parentJobId !== null)),
     ];
     random.pick(acts)();
@@ -135,8 +143,7 @@ export class People {
     const { approval, digest } = ticket;
     const vote = { decision, comment: null, digest };
     this.#clients.insist((gateway, life) => {
-      if (!past)
-        return answered(castVote(gateway, new SimApprovals(this.#stores, life), { id, project, by, ...vote }));
+      if (!past) return answered(castVote(gateway, new SimApprovals(this.#stores, life), { id, project, by, ...vote }));
       const signal = { id: `vote:past:${id}:${by}:${digest}`, workflowId, signal: 'approval.vote', by };
       return this.#publish(gateway, signal, { approval, ...vote });
     });
@@ -171,7 +178,13 @@ export class People {
   ): Promise<void> {
     const payload = { workflowId, signal, dataJson: JSON.stringify(data), requestedBy: by };
     const envelope = { id, source: '/simulation', timeMs: gateway.now() };
-    const message = { topic: 'orchestrator.commands', key: workflowId, type: 'SignalWorkflow', payload, envelope } as const;
+    const message = {
+      topic: 'orchestrator.commands',
+      key: workflowId,
+      type: 'SignalWorkflow',
+      payload,
+      envelope,
+    } as const;
     return gateway.jobs.publish([encodeMessage(gateway.codec, message)]);
   }
 

@@ -1,4 +1,10 @@
-import type { ApprovalRow, Commit, PromotionRow, SplitEndRow, SplitStartRow } from '../../services/orchestrator/app/commit.ts';
+import type {
+  ApprovalRow,
+  Commit,
+  PromotionRow,
+  SplitEndRow,
+  SplitStartRow,
+} from '../../services/orchestrator/app/commit.ts';
 
 /** A row of `promotions`; `formerVersion`: was prod until then and is archived by it. */
 export interface LedgerEntry {
@@ -39,7 +45,13 @@ export class ReleaseTables {
   }
 
   /** A job promotes a version to a stage once, whatever happened since. */
-  isRepeated({ jobId, project, model, version, stage }: Omit<PromotionRow, 'jobId'> & { jobId: string | null }): boolean {
+  isRepeated({
+    jobId,
+    project,
+    model,
+    version,
+    stage,
+  }: Omit<PromotionRow, 'jobId'> & { jobId: string | null }): boolean {
     return this.promotions.some(
       (line) =>
         jobId !== null &&

@@ -1,9 +1,4 @@
-import {
-  ACTIVITIES,
-  type ActivityInput,
-  type ActivityName,
-  type ActivityOutput,
-} from '#lib/contracts/activities.ts';
+import { ACTIVITIES, type ActivityInput, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { nextConfiguration } from '#lib/search-space/sampler.ts';
 import type { Trial } from '#lib/search-space/trial.ts';

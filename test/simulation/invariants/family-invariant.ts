@@ -74,6 +74,13 @@ export class FamilyInvariant {
     }
     if (member === undefined) return;
     if (fact.type === 'PauseRequested') member.paused = fact.data.reason;
+    // A parent wakes what rested with it, and nothing that it pruned.
+    if (fact.type === 'ResumeRequested' && this.#database.workflows.has(fact.data.requestedBy))
+      this.#violations.check(
+        RULES.restTogether,
+        member.paused === 'ParentPaused',
+        () => `${workflowId}, paused for ${member.paused}, is resumed by its parent`,
+      );
     if (fact.type === 'ResumeRequested' || fact.type === 'RetryRequested') {
       // Resumed with its parent, it does what it was started for.
       member.revived ||= member.paused !== 'ParentPaused';

@@ -29,7 +29,7 @@ export const RULES = {
   sweepSlots: 'trials of a search never take more slots than it may',
   trials: 'a search ends with as many trials as were asked for',
   awaited: 'a workflow waits only for children that go on',
-  restTogether: 'children that rest with their parent go on with it',
+  restTogether: 'children that rest with their parent go on with it, those it pruned do not',
   pausedRests: 'nothing is sent for a workflow that is paused: a pruned trial goes no further unless it is revived',
   oneProd: 'at every line of the ledger a model has at most one version in prod',
   promotedOnce: 'a job promotes a version to a stage once',
