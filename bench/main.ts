@@ -10,6 +10,7 @@ import { drift } from './drift.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
 import { heartbeats } from './heartbeats.ts';
+import { hpoReal } from './hpo-real.ts';
 import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
@@ -29,6 +30,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   heartbeats,
   scheduler,
   pruning,
+  hpoReal,
   gateway,
   ingress,
   memory,

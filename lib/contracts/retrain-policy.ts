@@ -84,7 +84,7 @@ export type DriftSettings = Static<typeof DriftSettings>;
 export const MISSED_RUNS = ['skip', 'runOnce'] as const;
 export type MissedRuns = (typeof MISSED_RUNS)[number];
 
-export const RetrainSchedule = Type.Object(
+const RetrainSchedule = Type.Object(
   {
     cron: Type.String({
       minLength: 1,
@@ -102,7 +102,6 @@ export const RetrainSchedule = Type.Object(
   },
   { additionalProperties: false },
 );
-export type RetrainSchedule = Static<typeof RetrainSchedule>;
 
 /** When a model is trained again, and as which job. One per model. */
 export const RetrainPolicy = Type.Object(

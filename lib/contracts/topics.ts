@@ -32,7 +32,7 @@ export const TOPICS = {
     key: 'project id',
     public: 'receive',
     compatibility: 'BACKWARD_TRANSITIVE',
-    messages: ['JobRequested'],
+    messages: ['JobRequested', 'ApprovalVoteRequested'],
     doc: 'Other systems ask the gateway for jobs.',
   },
   'orchestrator.commands': {
@@ -97,7 +97,15 @@ export const TOPICS = {
     key: 'project id',
     public: 'send',
     compatibility: 'FULL_TRANSITIVE',
-    messages: ['JobAccepted', 'JobRejected', 'JobStatusChanged', 'JobFinished', 'ApprovalChanged', 'AlertRaised'],
+    messages: [
+      'JobAccepted',
+      'JobRejected',
+      'JobStatusChanged',
+      'JobFinished',
+      'ApprovalChanged',
+      'ApprovalVoteRefused',
+      'AlertRaised',
+    ],
     doc: 'What becomes of jobs and of requests for them. For anyone.',
   },
   'models.events': {

@@ -9,5 +9,10 @@ export interface CatalogueEntry {
   readonly remedy: string;
 }
 
-export const entry = (failureClass: CatalogueEntry['class'], cause: string, remedy: string, http?: number): CatalogueEntry =>
+export const entry = (
+  failureClass: CatalogueEntry['class'],
+  cause: string,
+  remedy: string,
+  http?: number,
+): CatalogueEntry =>
   http === undefined ? { class: failureClass, cause, remedy } : { class: failureClass, cause, remedy, http };

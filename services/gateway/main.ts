@@ -107,6 +107,7 @@ async function openIngress(
     {
       gateway: { ...services.gateway, jobs: new PostgresJobStore(lookups, bus) },
       identify: (key) => services.authenticator.identify(key),
+      approvals: services.approvals,
     },
     { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
   );

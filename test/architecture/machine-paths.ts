@@ -7,10 +7,13 @@ export interface Edge {
   readonly guarded: boolean;
 }
 
+/** The event of a transition that is taken at once. */
+export const PASSES = '';
+
 /** Every declared transition of a flat machine. */
 export function edgesOf(machine: AnyStateMachine): Edge[] {
   return Object.values(machine.states).flatMap((state) =>
-    [...state.transitions.entries()].flatMap(([event, transitions]) =>
+    [...state.transitions.entries(), [PASSES, state.always ?? []] as const].flatMap(([event, transitions]) =>
       transitions.flatMap((each) =>
         (each.target ?? []).map((target) => ({
           from: state.key,

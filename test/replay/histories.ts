@@ -10,10 +10,11 @@ import {
   upTo,
   workflowStarted,
 } from './fine-tune-facts.ts';
+import { FLOW_HISTORIES } from './flow-histories.ts';
 
 const at = (atMs: number, fact: FactAt['fact']): FactAt => ({ fact, atMs });
 
-/** What `record.ts` writes down: one log for each way a `fine_tune@1` workflow can go. Times are fixed. */
+/** What `record.ts` writes down: one log for each way a workflow can go. Times are fixed. */
 export const HISTORIES: Readonly<Record<string, readonly FactAt[]>> = {
   'fine_tune@1-happy-path': timed(upTo(null)),
   'fine_tune@1-eval-failed': timed([
@@ -96,4 +97,5 @@ export const HISTORIES: Readonly<Record<string, readonly FactAt[]>> = {
     checkpointSaved(50, 1),
   ]),
   'fine_tune@1-timed-out': timed([...upTo('run_training'), at(173_800_000, executionTimedOut)]),
+  ...FLOW_HISTORIES,
 };

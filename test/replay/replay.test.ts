@@ -68,7 +68,7 @@ describe('logs that shipped versions wrote', () => {
 
   it('would show a renamed state: another state in the fold, and a snapshot that does not restore', () => {
     const registry = workflowRegistry(PROFILES, [renamedFineTune]);
-    const waiting = recordings.find((r) => r.name.endsWith('cancelled'))?.history.slice(0, 4) ?? [];
+    const waiting = recordings.find((r) => r.name === 'fine_tune@1-cancelled')?.history.slice(0, 4) ?? [];
     const shipped = foldFacts(workflowRegistry(), waiting);
     expect(shipped?.machine.value).toBe('training');
     expect(foldFacts(registry, waiting)?.machine.value).toBe('trainingModel');

@@ -72,7 +72,8 @@ export function foldFacts(
   return state;
 }
 
-function said(effect: Effect): string {
+/** An effect in one line. */
+export function said(effect: Effect): string {
   switch (effect.type) {
     case 'activityChanged':
       return `${effect.entry.request.activityId}: ${effect.entry.state} #${effect.entry.epoch}`;

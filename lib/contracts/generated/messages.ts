@@ -173,6 +173,34 @@ export interface ApprovalChanged {
   reminder: number;
 }
 
+/** An ApprovalVoteRequested did not count. */
+export interface ApprovalVoteRefused {
+  /** Header ce_id of the request. */
+  requestId: string;
+  /** As the request named it. */
+  approvalId: string;
+  /** As the request named it; the message key. */
+  project: string;
+  /** Stable error code (docs/errors.md), the same as REST answers with. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** Public contract: another system answers an approval. The same as POST /v1/approvals/{id}/approve or /reject, with the same checks; header `authorization: Bearer <API key>` says whose vote it is. What became of it: ApprovalChanged on jobs.events when it counts, ApprovalVoteRefused when it does not. */
+export interface ApprovalVoteRequested {
+  /** As ApprovalChanged and GET /v1/approvals call it. */
+  approvalId: string;
+  /** Project id; the message key. */
+  project: string;
+  /** approve or reject. */
+  decision: string;
+  /** For people. */
+  comment: string | null;
+  /** Of the ticket that was reviewed. */
+  digest: string;
+}
+
 /** Command: stop a job. Ignored when it has ended. */
 export interface CancelJob {
   /** Message key. */
@@ -484,6 +512,8 @@ export interface MessageTypes {
   ActivityYielded: ActivityYielded;
   AlertRaised: AlertRaised;
   ApprovalChanged: ApprovalChanged;
+  ApprovalVoteRefused: ApprovalVoteRefused;
+  ApprovalVoteRequested: ApprovalVoteRequested;
   CancelJob: CancelJob;
   CheckpointSaved: CheckpointSaved;
   DeadLetter: DeadLetter;
@@ -512,6 +542,8 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   ActivityYielded: "{\"type\":\"record\",\"name\":\"ActivityYielded\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt stopped on request after its checkpoint was stored.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"finishedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"Preempted, Paused or WorkerStopping.\"},{\"name\":\"step\",\"type\":[\"null\",\"long\"],\"doc\":\"Step of the checkpoint.\",\"default\":null}]}",
   AlertRaised: "{\"type\":\"record\",\"name\":\"AlertRaised\",\"namespace\":\"trainyard.v1\",\"doc\":\"Something happened that people should hear of.\",\"fields\":[{\"name\":\"alertId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"kind\",\"type\":\"string\",\"doc\":\"RolledBack or SafetyFailed.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"},{\"name\":\"detailJson\",\"type\":\"string\",\"doc\":\"What the job's answer says, as JSON.\"}]}",
   ApprovalChanged: "{\"type\":\"record\",\"name\":\"ApprovalChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job asks people, was answered, reminds them, or no longer asks.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"What POST /v1/approvals/{id}/approve calls it.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"open, approved, rejected, expired, voided or cancelled.\"},{\"name\":\"subjectJson\",\"type\":\"string\",\"doc\":\"What is to be reviewed: model version and digests of its reports.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the subject: a vote names it.\"},{\"name\":\"votes\",\"type\":\"int\",\"doc\":\"Votes so far.\"},{\"name\":\"required\",\"type\":\"int\",\"doc\":\"Approvals needed.\"},{\"name\":\"expiresAtMs\",\"type\":\"long\",\"doc\":\"Rejected when nobody has answered by then, epoch milliseconds.\"},{\"name\":\"reminder\",\"type\":\"int\",\"doc\":\"0: something changed; n: the n-th reminder that it waits.\"}]}",
+  ApprovalVoteRefused: "{\"type\":\"record\",\"name\":\"ApprovalVoteRefused\",\"namespace\":\"trainyard.v1\",\"doc\":\"An ApprovalVoteRequested did not count.\",\"fields\":[{\"name\":\"requestId\",\"type\":\"string\",\"doc\":\"Header ce_id of the request.\"},{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"As the request named it.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"As the request named it; the message key.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"Stable error code (docs/errors.md), the same as REST answers with.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"}]}",
+  ApprovalVoteRequested: "{\"type\":\"record\",\"name\":\"ApprovalVoteRequested\",\"namespace\":\"trainyard.v1\",\"doc\":\"Public contract: another system answers an approval. The same as POST /v1/approvals/{id}/approve or /reject, with the same checks; header `authorization: Bearer <API key>` says whose vote it is. What became of it: ApprovalChanged on jobs.events when it counts, ApprovalVoteRefused when it does not.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"As ApprovalChanged and GET /v1/approvals call it.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id; the message key.\"},{\"name\":\"decision\",\"type\":\"string\",\"doc\":\"approve or reject.\"},{\"name\":\"comment\",\"type\":[\"null\",\"string\"],\"doc\":\"For people.\",\"default\":null},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"Of the ticket that was reviewed.\"}]}",
   CancelJob: "{\"type\":\"record\",\"name\":\"CancelJob\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: stop a job. Ignored when it has ended.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who asked, for the log.\"},{\"name\":\"reason\",\"type\":[\"null\",\"string\"],\"doc\":\"Free text.\",\"default\":null}]}",
   CheckpointSaved: "{\"type\":\"record\",\"name\":\"CheckpointSaved\",\"namespace\":\"trainyard.v1\",\"doc\":\"A checkpoint is complete in the object store: its manifest is written.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Step it was taken at.\"},{\"name\":\"manifestKey\",\"type\":\"string\",\"doc\":\"Key of its manifest.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the manifest.\"}]}",
   DeadLetter: "{\"type\":\"record\",\"name\":\"DeadLetter\",\"namespace\":\"trainyard.v1\",\"doc\":\"A message that could not be processed, with its raw bytes.\",\"fields\":[{\"name\":\"topic\",\"type\":\"string\",\"doc\":\"Where it came from.\"},{\"name\":\"partition\",\"type\":\"int\",\"doc\":\"Its partition.\"},{\"name\":\"offset\",\"type\":\"long\",\"doc\":\"Its offset.\"},{\"name\":\"key\",\"type\":[\"null\",\"string\"],\"doc\":\"Its key.\",\"default\":null},{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Its headers.\"},{\"name\":\"value\",\"type\":\"bytes\",\"doc\":\"Its raw bytes.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"A code of the error catalogue.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"What was wrong.\"},{\"name\":\"consumer\",\"type\":\"string\",\"doc\":\"Who could not read it.\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",

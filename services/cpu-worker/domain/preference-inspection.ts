@@ -5,7 +5,7 @@ import {
   readPreferenceRow,
   ROW_FAULT,
   type RowFault,
-} from './preference-row.ts';
+} from '#lib/datasets/documents/preference-row.ts';
 import { type Listed, RowFindings } from './row-findings.ts';
 
 /** What can only be wrong between rows. */

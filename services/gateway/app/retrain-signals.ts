@@ -131,7 +131,7 @@ async function takeOne(gateway: Gateway, retrains: RetrainStore, request: Signal
 }
 
 /** The job of a decided signal: the same checks, budget and idempotency as any other. Throws what is retryable; a refusal is a value. */
-export async function submitRetrain(
+async function submitRetrain(
   gateway: Gateway,
   signal: StoredSignal,
   policy: StoredPolicy | null,

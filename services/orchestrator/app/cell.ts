@@ -138,14 +138,25 @@ export function jobStatusOf(registry: WorkflowRegistry, { state, running }: Cell
   if (state?.paused !== undefined) return JOB_STATUS.paused;
   const waits =
     state === null ? null : (registry.machine(state.start.definition)?.statusOf(state.machine.value) ?? null);
-  return waits ?? (running ? JOB_STATUS.running : JOB_STATUS.queued);
+  // Its children run, or wait, as jobs of their own.
+  const delegates = state?.children !== undefined;
+  return waits ?? (running || delegates ? JOB_STATUS.running : JOB_STATUS.queued);
 }
 
-/** Nothing of it runs, nor will until people or a canary say so: its place in the project's cap is others' meanwhile. */
-export function rests(registry: WorkflowRegistry, { state }: Cell): boolean {
-  if (state === null) return false;
-  if (state.paused !== undefined) return !Object.values(state.activities).some((entry) => entry.state === 'running');
-  return (registry.machine(state.start.definition)?.statusOf(state.machine.value) ?? null) !== null;
+/** True while it waits for people or traffic. That has ends of its own, a ticket's expiry and a canary's timer, and does not count as execution. */
+export function waitsForOthers(registry: WorkflowRegistry, { state, header, shownStep }: Cell): boolean {
+  if (header === null) return false;
+  const value = state === null ? shownStep : state.machine.value;
+  return value !== null && (registry.machine(header.definition)?.statusOf(value) ?? null) !== null;
+}
+
+/**
+ * Whether it has a place among the running workflows of its project: something of it runs or is to be placed. A search whose children run, a pruned
+ * trial and a job that people have to approve must not keep others from running, their own children least of all.
+ */
+export function needsPlace({ state, paused }: Cell): boolean {
+  const entries = Object.values(state?.activities ?? {});
+  return entries.some((entry) => entry.state === 'running' || (entry.state === 'queued' && !paused));
 }
 
 export const isFinalStatus = (status: JobStatus): boolean => FINAL_STATUSES.includes(status);

@@ -9,7 +9,7 @@ import { type Effect, evolve } from '../domain/workflow-state.ts';
 import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { Announcements } from './announcements.ts';
 import type { Batch } from './batch.ts';
-import { type Cell, gpuSecondsOf, isFinalStatus, jobStatusOf, rests } from './cell.ts';
+import { type Cell, gpuSecondsOf, isFinalStatus, jobStatusOf, needsPlace, waitsForOthers } from './cell.ts';
 import { carryOutRelation, isRelation } from './relations.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { ShardMemory } from './shard.ts';
@@ -66,6 +66,7 @@ export class Decider {
   append(context: DecisionContext, cell: Cell, fact: Fact, messageId: string): void {
     if (cell.messageIds.has(messageId)) return;
     cell.latestMs = Math.max(cell.latestMs, context.nowMs);
+    const waited = waitsForOthers(this.#registry, cell);
     const effects = cell.status === 'parked' ? [] : this.#fold(cell, fact, cell.latestMs);
     cell.seq += 1;
     cell.messageIds.add(messageId);
@@ -83,14 +84,22 @@ export class Decider {
       context.batch.touchExtras(cell);
     if (REPORTED_BY_WORKER.includes(fact.type) && 'activityId' in fact.data && fact.data.activityId !== null)
       context.dispatcher?.release(cell.workflowId, fact.data.activityId, fact.data.epoch ?? 0);
-    if (cell.running && rests(this.#registry, cell)) this.#leavePlace(context, cell);
     this.carryOut(context, cell, effects);
+    if (waited && cell.status === 'open' && !waitsForOthers(this.#registry, cell)) this.#prolong(context, cell);
+    if (cell.running && cell.status === 'open' && !needsPlace(cell)) this.#givePlaceBack(context, cell);
   }
 
-  #leavePlace({ batch, dispatcher }: DecisionContext, cell: Cell): void {
+  /** Execution goes on after a wait that may have taken weeks: its time starts anew. */
+  #prolong(context: DecisionContext, cell: Cell): void {
+    if (cell.header === null || cell.state === null) return;
+    cell.header.deadlineAtMs = cell.latestMs + cell.state.start.executionTimeoutMs;
+    context.batch.touchExtras(cell);
+  }
+
+  #givePlaceBack(context: DecisionContext, cell: Cell): void {
     cell.running = false;
-    if (cell.header !== null) dispatcher?.workflowEnded(cell.workflowId, cell.header.project);
-    batch.notifyPeers ||= dispatcher === null;
+    if (cell.header !== null) context.dispatcher?.workflowEnded(cell.workflowId, cell.header.project);
+    context.batch.notifyPeers ||= context.dispatcher === null;
   }
 
   /** The effects of one fact; an empty list and a parked cell when the machine throws. */
@@ -135,7 +144,7 @@ export class Decider {
           break;
         case 'reopened':
           cell.status = 'open';
-          // Its place went to others when it ended.
+          // Its place was given back when it ended.
           cell.running = false;
           if (cell.header !== null) context.batch.reopened.push(cell.header.jobId);
           break;
@@ -182,7 +191,7 @@ export class Decider {
       priority: cell.header.priority,
       submittedAtMs: cell.header.submittedAtMs,
       notBeforeMs: entry.notBeforeMs,
-      workflowRuns: cell.running || cell.header.parent !== null,
+      workflowRuns: cell.running,
     };
     this.#memory.setUnplaced(queued);
     context.dispatcher?.enqueue(queued);

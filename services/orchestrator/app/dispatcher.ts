@@ -214,8 +214,7 @@ export class Dispatcher {
       const remote = this.#remoteQueue.delete(activityKey(activity.workflowId, activity.activityId));
       this.dequeue(activity.workflowId, activity.activityId);
       this.occupy(activity.workflowId, activity.activityId, activity.epoch, workerId, remote);
-      if (!activity.workflowRuns)
-        addTo(remote ? this.#remoteRunning : this.#runningByProject, activity.project, activity.workflowId);
+      addTo(remote ? this.#remoteRunning : this.#runningByProject, activity.project, activity.workflowId);
     }
     return decisions;
   }

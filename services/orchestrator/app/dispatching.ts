@@ -42,7 +42,7 @@ export class Dispatching {
   adopt(dispatcher: Dispatcher): void {
     this.#capsAtMs = 0;
     for (const cell of this.#memory.cells())
-      if (cell.running && cell.status === 'open' && cell.header !== null && cell.header.parent === null)
+      if (cell.running && cell.status === 'open' && cell.header !== null)
         dispatcher.workflowRuns(cell.workflowId, cell.header.project);
     for (const lease of this.#memory.leases.values())
       dispatcher.occupy(lease.workflowId, lease.activityId, lease.epoch, lease.workerId);

@@ -77,10 +77,7 @@ export class Peers {
         const row = rows.get(activity.workflowId);
         return activity.state === 'queued' && row?.paused === false ? [queuedFrom(row, activity)] : [];
       }),
-      running: workflows.filter(
-        ({ status, parent, running, workflowId }) =>
-          status === 'open' && parent === null && (running || runs.has(workflowId)),
-      ),
+      running: workflows.filter((row) => row.status === 'open' && (row.running || runs.has(row.workflowId))),
     });
   }
 

@@ -220,5 +220,5 @@ export const queuedFrom = (row: WorkflowRow, activity: ActivityRow): QueuedActiv
   priority: row.priority,
   submittedAtMs: row.submittedAtMs,
   notBeforeMs: activity.notBeforeMs,
-  workflowRuns: row.running || row.parent !== null,
+  workflowRuns: row.running,
 });

@@ -1,6 +1,6 @@
 import { evolve } from '../domain/workflow-state.ts';
 import { judge, type LeasePolicy } from '../domain/lease-keeper.ts';
-import type { Cell } from './cell.ts';
+import { type Cell, waitsForOthers } from './cell.ts';
 import type { Decider, DecisionContext } from './decider.ts';
 import type { EnginePorts } from './ports.ts';
 import type { ShardMemory } from './shard.ts';
@@ -72,7 +72,7 @@ export class Upkeep {
     const late: string[] = [];
     for (const cell of this.#memory.cells())
       if (cell.status === 'open' && cell.header !== null && cell.header.deadlineAtMs <= context.nowMs)
-        late.push(cell.workflowId);
+        if (!waitsForOthers(this.#ports.registry, cell)) late.push(cell.workflowId);
     await this.#memory.load(late);
     for (const id of late) {
       const cell = this.#memory.get(id);

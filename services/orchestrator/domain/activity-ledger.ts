@@ -201,6 +201,11 @@ export function declined(entry: ActivityEntry, atMs: number): LedgerStep {
   return { entry: requeue(closed, atMs, pauseMs), outcome: null };
 }
 
+/** Taken out of the queue: if it was placed, a command is on its way to a worker, and that must not run under the number of a later attempt. */
+export function withdrawn(entry: ActivityEntry, atMs: number): ActivityEntry {
+  return requeue(closeAttempt(entry, atMs), atMs, Math.max(0, entry.notBeforeMs - atMs));
+}
+
 /** A failed activity gets a full set of attempts again and goes on from its newest checkpoint. */
 export function retried(entry: ActivityEntry, atMs: number): ActivityEntry {
   return requeue({ ...entry, failures: 0, lostInARow: 0, declinedInARow: 0 }, atMs, 0);

@@ -91,12 +91,23 @@ describe('a start command', () => {
       });
   });
 
-  it.each(['hpo', 'retrain', 'rlhf', 'eval_only', 'unknown', 'constructor', '__proto__'])(
-    'of job type %s, which has no machine, is ignored',
-    (jobType) => {
-      expect(admit(registry, null, start({ jobType }))).toMatchObject({ kind: 'ignore' });
-    },
-  );
+  it.each(['hpo', 'retrain', 'rlhf', 'eval_only'])('of job type %s starts its machine', (jobType) => {
+    expect(admit(registry, null, start({ jobType }))).toMatchObject({
+      kind: 'append',
+      fact: { data: { jobType, definition: `${jobType}@1`, retry: registry.profile(jobType)?.retry } },
+    });
+  });
+
+  it('of a child is recorded with its parent, and of anybody with the submitter', () => {
+    const parent = { workflowId: 'wf-parent', childId: 'trial-0', reports: 'validation.loss' };
+    const child = start({ parentJson: JSON.stringify(parent), submittedBy: 'key-1' });
+    expect(admit(registry, null, child)).toMatchObject({ fact: { data: { parent, submittedBy: 'key-1' } } });
+    expect(() => admit(registry, null, start({ parentJson: '{' }))).toThrow(SyntaxError);
+  });
+
+  it.each(['unknown', 'constructor', '__proto__'])('of job type %s, which has no machine, is ignored', (jobType) => {
+    expect(admit(registry, null, start({ jobType }))).toMatchObject({ kind: 'ignore' });
+  });
 
   it('whose input is not JSON throws, for the dead letters', () => {
     expect(() => admit(registry, null, start({ inputJson: '{' }))).toThrow(SyntaxError);

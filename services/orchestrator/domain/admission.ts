@@ -3,6 +3,7 @@ import { assertNever } from '#lib/kernel/errors.ts';
 import { isCurrent } from './activity-ledger.ts';
 import { refusalOf } from './approval.ts';
 import type { Fact, Parent } from './facts.ts';
+import { isNewPause } from './pause.ts';
 import { retryPoint } from './retry-point.ts';
 import { parseSignal } from './signals.ts';
 import type { WorkflowState } from './workflow-state.ts';
@@ -100,7 +101,8 @@ function admitSignal(
   const over = state.finish !== null;
   switch (parsed.signal) {
     case 'pause':
-      if (over || state.paused !== undefined) return { kind: 'ignore', reason: 'nothing to pause' };
+      if (over || !isNewPause(state.paused, parsed.data.reason ?? null))
+        return { kind: 'ignore', reason: 'nothing to pause' };
       return append({ type: 'PauseRequested', data: { requestedBy, reason: parsed.data.reason ?? null } });
     case 'resume': {
       const only = parsed.data.reason ?? null;

@@ -1,6 +1,15 @@
 import { JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import { assertNever, invariant } from '#lib/kernel/errors.ts';
-import { type ActivityEntry, cancelled, checkpointed, isOver, retried, schedule, started } from './activity-ledger.ts';
+import {
+  type ActivityEntry,
+  cancelled,
+  checkpointed,
+  isOver,
+  retried,
+  schedule,
+  started,
+  withdrawn,
+} from './activity-ledger.ts';
 import {
   type ApprovalRequest,
   type ApprovalTicket,
@@ -13,6 +22,7 @@ import { type AttemptEnd, endOfAttempt } from './attempt-end.ts';
 import type { Fact } from './facts.ts';
 import type { MachineRunner, MachineStep } from './machine.ts';
 import { laneSeconds } from './lane-seconds.ts';
+import { PARENT_PAUSED } from './pause.ts';
 import { retryPoint } from './retry-point.ts';
 import type { Effect, Evolved, WorkflowState } from './workflow-model.ts';
 import type { WorkflowRegistry } from './workflows/registry.ts';
@@ -26,9 +36,6 @@ import type {
 
 /** Ends after which a workflow takes the children that still run with it. After any other they may go on: a pruned trial can be revived. */
 const TAKES_CHILDREN_ALONG: readonly JobStatus[] = [JOB_STATUS.cancelled, JOB_STATUS.timedOut, JOB_STATUS.failed];
-
-/** Why children of a paused workflow are paused: only these are resumed with it, not the pruned ones. */
-const PARENT_PAUSED = 'ParentPaused';
 
 /** One fact's way through ledger and machine; collects what changes. Lives for one call of `evolve`. */
 export class Evolution {
@@ -70,7 +77,7 @@ export class Evolution {
       case 'SignalReceived':
         return this.#signalled(fact.data);
       case 'ActivityStarted':
-        return this.#started(fact.data);
+        return this.#change(started(this.#entry(fact.data.activityId), fact.data, this.#atMs));
       case 'CheckpointSaved':
         return this.#change(checkpointed(this.#entry(fact.data.activityId), fact.data, this.#atMs));
       case 'ActivityCompleted':
@@ -87,18 +94,6 @@ export class Evolution {
   carryOut(step: MachineStep): void {
     this.#state = { ...this.#state, machine: step.state };
     for (const action of step.actions) this.#carryOutAction(action);
-  }
-
-  #started(data: {
-    activityId: string;
-    epoch: number;
-    workerId: string;
-    incarnation: string;
-    startedAtMs: number;
-  }): void {
-    this.#change(started(this.#entry(data.activityId), data, this.#atMs));
-    // Placed before it was paused: the worker had not heard of it then.
-    if (this.#state.paused !== undefined) this.#stop(this.#entry(data.activityId), 'Paused');
   }
 
   #endAttempt(fact: AttemptEnd): void {
@@ -176,6 +171,8 @@ export class Evolution {
     this.#state = { ...this.#state, children };
     const whole = { ...input, jobId: child.jobId, project };
     this.#effects.push({ type: 'startChild', childId, ...child, jobType, input: whole, spec: input.spec, reports });
+    // Something that ran when it was paused has ended and led here.
+    if (this.#state.paused !== undefined) this.#signalChild({ childId, signal: 'pause', reason: PARENT_PAUSED });
   }
 
   #signalChild({ childId, signal, reason }: SignalChildParams): void {
@@ -193,18 +190,19 @@ export class Evolution {
   }
 
   #childEnded(childId: string, ended: boolean): void {
-    const child = this.#state.children?.[childId];
+    const { children = {} } = this.#state;
+    const child = Object.hasOwn(children, childId) ? children[childId] : undefined;
     if (child !== undefined)
-      this.#state = { ...this.#state, children: { ...this.#state.children, [childId]: { ...child, ended } } };
+      this.#state = { ...this.#state, children: { ...children, [childId]: { ...child, ended } } };
   }
 
   #pause(reason: string | null, by: string): void {
     this.#state = { ...this.#state, paused: { reason, by } };
     for (const entry of Object.values(this.#state.activities)) {
-      if (isOver(entry)) continue;
-      this.#stop(entry, 'Paused');
-      // Takes what waits out of the queue.
-      if (entry.state === 'queued') this.#effects.push({ type: 'activityChanged', entry });
+      if (entry.state === 'running') this.#stop(entry, 'Paused');
+      if (entry.state !== 'queued') continue;
+      this.#stop(entry, 'Revoked');
+      this.#change(withdrawn(entry, this.#atMs));
     }
     for (const childId of Object.keys(this.#state.children ?? {}))
       this.#signalChild({ childId, signal: 'pause', reason: PARENT_PAUSED });
@@ -299,7 +297,7 @@ export class Evolution {
     this.#effects.push({ type: 'signal', workflowId: parent.workflowId, signal: 'child.ended', data });
   }
 
-  #stop({ request: { activityId }, epoch }: ActivityEntry, reason: 'Cancelled' | 'Paused'): void {
+  #stop({ request: { activityId }, epoch }: ActivityEntry, reason: 'Cancelled' | 'Paused' | 'Revoked'): void {
     this.#effects.push({ type: 'stopAttempt', activityId, epoch, reason });
   }
 

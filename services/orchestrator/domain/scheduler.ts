@@ -13,10 +13,7 @@ export interface QueuedActivity {
   readonly submittedAtMs: number;
   /** Back-off: not before this time. */
   readonly notBeforeMs: number;
-  /**
-   * True when an earlier activity of the workflow was placed: it counts against the project's cap already. Of a child always: it runs in its parent's
-   * place, or a search in a project with one place would wait for its own trials.
-   */
+  /** True when an earlier activity of the workflow was placed: it counts against the project's cap already. */
   readonly workflowRuns: boolean;
 }
 

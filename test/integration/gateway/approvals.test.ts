@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
+import type { ApprovalVoteRequested } from '#lib/contracts/generated/messages.ts';
 import type { Lineage } from '#lib/model-registry/port.ts';
+import { takeRequests } from '../../../services/gateway/app/ingress.ts';
 import { commandsFor } from './bus-reader.ts';
 import { type Harness, type ProjectKeys, problemOf, startGateway } from './gateway-harness.ts';
 
@@ -112,29 +116,34 @@ describe('a vote', () => {
     expect(await signalsOf(id)).toEqual([]);
   });
 
-  it.each([
-    ['by the key that submitted the job', { submitted_by: 'approver' }, {}, 403, 'ApprovalBySubmitter'],
-    ['by a key that is not asked', { approvers: ['key-else'] }, {}, 403, 'Forbidden'],
-    ['that contradicts its own', { votes: 'reject' }, {}, 409, 'ApprovalAlreadyVoted'],
-    ['when the ticket is decided', { status: 'approved' }, {}, 409, 'ApprovalClosed'],
-    ['when the ticket has expired', { status: 'expired' }, {}, 409, 'ApprovalClosed'],
-    ['on a voided ticket', { status: 'voided' }, {}, 409, 'ApprovalVoided'],
-    ['about something else', {}, { digest: 'e'.repeat(64) }, 409, 'ApprovalDigestMismatch'],
-  ] as const)(
-    '%s is refused, and nothing is sent',
-    async (_what, change: Record<string, unknown>, body, status, code) => {
-      const { submitted_by: by, votes, ...rest } = change;
-      const id = await ticket({
-        ...rest,
-        ...(by === undefined ? {} : { submitted_by: ids[String(by)] }),
-        ...(votes === undefined ? {} : { votes: voted(String(votes)) }),
-      });
-      const answer = await vote(id, 'approve', one.approver, body);
-      expect(problemOf(answer)).toMatchObject({ status, code });
-      expect(answer.body).toMatchObject({ approvalId: id });
-      expect(await signalsOf(id)).toEqual([]);
-    },
-  );
+  const refusals: [
+    what: string,
+    change: () => Record<string, unknown>,
+    digest: string,
+    status: number,
+    code: string,
+  ][] = [
+    [
+      'by the key that submitted the job',
+      () => ({ submitted_by: ids['approver'] }),
+      DIGEST,
+      403,
+      'ApprovalBySubmitter',
+    ],
+    ['by a key that is not asked', () => ({ approvers: ['key-else'] }), DIGEST, 403, 'Forbidden'],
+    ['that contradicts its own', () => ({ votes: voted('reject') }), DIGEST, 409, 'ApprovalAlreadyVoted'],
+    ['when the ticket is decided', () => ({ status: 'approved' }), DIGEST, 409, 'ApprovalClosed'],
+    ['when the ticket has expired', () => ({ status: 'expired' }), DIGEST, 409, 'ApprovalClosed'],
+    ['on a voided ticket', () => ({ status: 'voided' }), DIGEST, 409, 'ApprovalVoided'],
+    ['about something else', () => ({}), 'e'.repeat(64), 409, 'ApprovalDigestMismatch'],
+  ];
+  it.each(refusals)('%s is refused, and nothing is sent', async (_what, change, digest, status, code) => {
+    const id = await ticket(change());
+    const answer = await vote(id, 'approve', one.approver, { digest });
+    expect(problemOf(answer)).toMatchObject({ status, code });
+    expect(answer.body).toMatchObject({ approvalId: id });
+    expect(await signalsOf(id)).toEqual([]);
+  });
 
   it('needs the role approver, a ticket of the project, and a digest', async () => {
     const id = await ticket();
@@ -203,5 +212,61 @@ describe('tickets', () => {
     expect((await list('', two.viewer)).ids).toEqual([made[3]]);
     const odd = await gateway.call('/v1/approvals?status=maybe&cursor=x', { key: one.viewer });
     expect(problemOf(odd)).toMatchObject({ status: 422, code: 'ValidationFailed' });
+  });
+});
+
+describe('a vote that comes as a record', () => {
+  const codec = singleObjectCodec();
+  let sent = 0;
+  /** Sends one through the ingress: how many were passed on, and the codes of those that were not. */
+  async function ask(key: string | null, payload: Partial<ApprovalVoteRequested>) {
+    const requests = await gateway.bus.subscribe({ groupId: 'votes', topics: ['jobs.requests'], from: 'beginning' });
+    const answers = await gateway.bus.subscribe({ groupId: `voter-${sent}`, topics: ['jobs.events'], from: 'end' });
+    await answers.poll({ maxMessages: 1, maxWaitMs: 0 });
+    const message = encodeMessage(codec, {
+      topic: 'jobs.requests',
+      key: 'one',
+      type: 'ApprovalVoteRequested',
+      payload: { approvalId: '', project: 'one', decision: 'approve', comment: null, digest: DIGEST, ...payload },
+      envelope: { id: `vote-request-${sent++}`, source: '/other-system', timeMs: Date.now() },
+    });
+    const headers = key === null ? message.headers : { ...message.headers, authorization: `Bearer ${key}` };
+    await gateway.bus.publish([{ ...message, headers }]);
+    const ports = {
+      gateway: gateway.services.gateway,
+      approvals: gateway.services.approvals,
+      identify: (k: string) => gateway.services.authenticator.identify(k),
+      subscription: requests,
+    };
+    const messages = await requests.poll({ maxMessages: 10, maxWaitMs: 5_000 });
+    const { votes } = await takeRequests(ports, messages, Date.now());
+    const answered = (await answers.poll({ maxMessages: 10, maxWaitMs: 300 })).flatMap((received) => {
+      const decoded = decodeMessage(codec, received);
+      return decoded.ok && decoded.message.type === 'ApprovalVoteRefused' ? [decoded.message.payload.code] : [];
+    });
+    await requests.close();
+    await answers.close();
+    return { votes, answered };
+  }
+
+  it('is passed on like one by REST, and is the same vote', async () => {
+    const id = await ticket();
+    expect(await ask(one.approver, { approvalId: id, comment: 'by a pipeline' })).toEqual({ votes: 1, answered: [] });
+    await vote(id, 'approve', one.approver);
+    const signals = await signalsOf(id);
+    expect(new Set(signals.map((message) => message.id))).toEqual(new Set([`vote:${id}:${ids['approver']}`]));
+  });
+
+  it('is refused with the codes of REST, and answered', async () => {
+    const id = await ticket();
+    const refused = async (key: string | null, change: Partial<ApprovalVoteRequested> = {}) =>
+      (await ask(key, { approvalId: id, ...change })).answered;
+    expect(await refused(null)).toEqual(['Unauthenticated']);
+    expect(await refused(one.submitter)).toEqual(['Forbidden']);
+    expect(await refused(two.approver)).toEqual(['NotFound']);
+    expect(await refused(one.approver, { approvalId: 'job-none-release' })).toEqual(['NotFound']);
+    expect(await refused(one.approver, { decision: 'perhaps' })).toEqual(['ValidationFailed']);
+    expect(await refused(one.approver, { digest: 'e'.repeat(64) })).toEqual(['ApprovalDigestMismatch']);
+    expect(await signalsOf(id)).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import type { Harness } from './gateway-harness.ts';
 let readers = 0;
 
 /** Every message of a topic so far, in order. */
-export async function messagesOn({ bus }: Harness, topic: string): Promise<Message[]> {
+async function messagesOn({ bus }: Harness, topic: string): Promise<Message[]> {
   const subscription = await bus.subscribe({ groupId: `reader-${readers++}`, topics: [topic], from: 'beginning' });
   try {
     const all: Message[] = [];

@@ -236,7 +236,8 @@ describe('a signal', () => {
     do {
       const answer = await gateway.call(`/v1/drift/signals?model=speeches&limit=2${cursor}`, { key: one.viewer });
       paged.push(...(answer.body['items'] as { id: string }[]).map(({ id }) => id));
-      cursor = answer.body['nextCursor'] === null ? '' : `&cursor=${String(answer.body['nextCursor'])}`;
+      const next = answer.body['nextCursor'] as string | null;
+      cursor = next === null ? '' : `&cursor=${next}`;
     } while (cursor !== '');
     expect(paged).toEqual(all);
     expect(all.length).toBeGreaterThan(4);

@@ -7,13 +7,16 @@ import type { PruningEvent, PruningPolicy } from '../pruning/pruning-event.ts';
 import { evolvePruning, startPruning } from '../pruning/pruning.ts';
 import type { WorkflowSignal } from '../signals.ts';
 import type { Coordination, Coordinator, WorkflowAction, WorkflowContext } from '../workflows/workflow-types.ts';
-import { applyConfiguration } from './apply-configuration.ts';
+import { trialSpec } from '#lib/contracts/trial-spec.ts';
 import { childOfTrial, historyOf, type SweepState, type SweepTrial, trialOfChild } from './sweep-state.ts';
 
 type Context = WorkflowContext<HpoInput>;
 type Step = Coordination<SweepState>;
 
 const GENERATE = 'generate_trial_configs';
+
+/** Configurations of one call at most: its answer is one message. */
+const MOST_AT_ONCE = 100;
 
 /**
  * The controller of a search: asks for configurations when slots are free, starts each as a child, prunes by what running ones report, and is through when
@@ -52,7 +55,7 @@ const policyOf = ({ spec }: HpoInput): PruningPolicy => ({
 function goOn({ spec }: HpoInput, state: SweepState, actions: readonly WorkflowAction[]): Step {
   const busy = state.trials.filter(takesASlot).length;
   const firstTrial = state.trials.length;
-  const count = Math.min(spec.maxConcurrent - busy, spec.trials - firstTrial);
+  const count = Math.min(spec.maxConcurrent - busy, spec.trials - firstTrial, MOST_AT_ONCE);
   if (!state.asking && !state.exhausted && count > 0) {
     const calls = state.calls + 1;
     const { space, sampler, objective, seed } = spec;
@@ -115,7 +118,7 @@ function startTrials(context: Context, state: SweepState, output: ActivityOutput
 }
 
 function newTrial(input: HpoInput, number: number, configuration: Configuration) {
-  const spec = applyConfiguration(input.spec.trial, configuration);
+  const spec = trialSpec(input.spec.trial, configuration);
   const trial: SweepTrial = {
     number,
     configuration,
@@ -216,6 +219,9 @@ function ended(
   const measured = answer?.training?.[metric] ?? trial.lastReport?.value ?? null;
   const value = end.status === 'COMPLETED' && measured !== null && Number.isFinite(measured) ? measured : null;
   const standing = end.status === 'COMPLETED' ? 'completed' : end.status === 'CANCELLED' ? 'cancelled' : 'failed';
+  // At rest it was cancelled by a person or ran into its time limit: it was pruned, and saved what it saved.
+  if (trial.standing === 'pruned' && standing !== 'completed')
+    return withTrial(state, { ...trial, atRest: true, gpuSeconds: end.gpuSeconds });
   const reason = value !== null ? null : standing === 'completed' ? `${metric} was never reported` : reasonOf(end);
   const over: SweepTrial = {
     ...trial,
