@@ -94,7 +94,7 @@ const retrain = body('retrain', (random) => ({
   model: { name: IN_PRODUCTION },
   stormHours: random.chance(0.3) ? 1 : 0,
   data: { mode: random.pick(['full', 'incremental']) },
-  training: training(random, IN_PRODUCTION, fewSteps(random)),
+  training: { ...training(random, IN_PRODUCTION, fewSteps(random)), base: { model: `${IN_PRODUCTION}@prod` } },
   comparison: {
     dataset: { name: 'held-out' },
     suites: [{ suite: 'held_out_text' }],

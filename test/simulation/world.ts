@@ -156,16 +156,16 @@ export class World implements ProcessWorld {
     return [...this.database.activities.values()].every(({ state, workflowId }) => {
       const row = this.database.workflows.get(workflowId);
       if (!isWaiting(state) || row?.status !== 'open' || row.paused) return true;
-      return state === 'queued' && !row.running && row.parent === null && this.#isFull(row.project);
+      return state === 'queued' && !row.running && this.#isFull(row.project);
     });
   }
 
-  /** As many workflows of the project run, or wait for children that rest, as may. */
+  /** As many workflows of the project run as may. */
   #isFull(project: string): boolean {
     const rows = [...this.database.workflows.values()];
     const running = rows.filter((row) => row.project === project && row.status === 'open' && row.running);
     const cap = this.database.budget.projects.get(project)?.maxRunningWorkflows ?? 0;
-    return running.filter(({ parent }) => parent === null).length >= cap;
+    return running.length >= cap;
   }
 
   /**
@@ -174,12 +174,14 @@ export class World implements ProcessWorld {
    */
   passQuietTime(): boolean {
     const open = [...this.database.workflows.values()].filter(({ status }) => status === 'open');
-    const due = Math.min(
+    const nowMs = this.sim.nowMs + this.#passedMs;
+    // What is due already comes about by itself; the deadline of a job that waits for people does not count.
+    const times = [
       ...open.map(({ deadlineAtMs }) => deadlineAtMs),
       ...[...this.database.timers.values()].map(({ fireAtMs }) => fireAtMs),
-    );
-    if (!Number.isFinite(due)) return false;
-    const forwardMs = Math.max(0, due - this.sim.nowMs - this.#passedMs);
+    ].filter((atMs) => atMs > nowMs);
+    if (times.length === 0) return false;
+    const forwardMs = Math.min(...times) - nowMs;
     this.#passedMs += forwardMs;
     this.sim.note(`quiet: ${forwardMs} ms pass`);
     for (const { computer } of this.hosts) computer.offsetMs += forwardMs;

@@ -14,7 +14,18 @@ interface LogView {
   /** What attempts said, by type and content: the same again is a message taken twice, whatever its id. */
   readonly said: Set<string>;
   /** Epoch that may speak next, by activity. */
-  readonly epochs: Map<string, { epoch: number; over: boolean }>;
+  readonly epochs: Map<string, Current>;
+  /** Pauses so far: each takes back what waits, whose next attempt has the next epoch. */
+  pauses: number;
+}
+
+interface Current {
+  readonly epoch: number;
+  readonly over: boolean;
+  /** It was heard of: a pause does not take it back. */
+  readonly runs: boolean;
+  /** Of the log when this was written. */
+  readonly pauses: number;
 }
 
 interface MachineView {
@@ -82,6 +93,7 @@ export class LogInvariant {
       messageIds: new Set([messageId]),
       said: new Set(),
       epochs: new Map(),
+      pauses: 0,
     });
   }
 
@@ -104,6 +116,7 @@ export class LogInvariant {
       () => `${workflowId} #${seq}: ${type} leads from ${log.state} to ${state}`,
     );
     if (type !== 'LateMessageIgnored' && 'epoch' in fact.data) this.#attempt(log, event, fact);
+    if (fact.type === 'PauseRequested') log.pauses += 1;
     if (fact.type === 'ActivityFailed')
       check.check(
         RULES.activities,
@@ -124,17 +137,23 @@ export class LogInvariant {
       ofWorkflow !== workflowId || Number.parseInt(ofEpoch ?? '', 10) === epoch,
       () => `${workflowId} #${seq}: ${messageId} is logged as epoch ${epoch}`,
     );
-    const current = log.epochs.get(activityId) ?? { epoch: 1, over: false };
+    const current = log.epochs.get(activityId) ?? { epoch: 1, over: false, runs: false, pauses: 0 };
+    const latest = current.epoch + (current.runs ? 0 : log.pauses - current.pauses);
     this.#violations.check(
       RULES.oldEpoch,
-      epoch === current.epoch && !current.over,
+      epoch >= current.epoch && epoch <= latest && !current.over,
       () => `${workflowId} #${seq}: ${type} of ${activityId} epoch ${epoch}; current is ${JSON.stringify(current)}`,
     );
     const content = `${type} ${JSON.stringify(fact.data)}`;
     this.#violations.check(RULES.messageId, !log.said.has(content), () => `${workflowId} #${seq}: ${content} twice`);
     log.said.add(content);
-    const over = current.over || type === 'ActivityCompleted';
-    log.epochs.set(activityId, { epoch: ENDS_ATTEMPT.includes(type) ? current.epoch + 1 : current.epoch, over });
+    const ends = ENDS_ATTEMPT.includes(type);
+    log.epochs.set(activityId, {
+      epoch: ends ? epoch + 1 : epoch,
+      over: current.over || type === 'ActivityCompleted',
+      runs: !ends,
+      pauses: log.pauses,
+    });
   }
 }
 

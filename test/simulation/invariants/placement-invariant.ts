@@ -96,14 +96,13 @@ export class PlacementInvariant {
 
   #checkCaps(commit: Commit): void {
     for (const row of commit.workflows) {
-      // Retried: it needs a place again.
+      // It rests, or waits for people, traffic or children: it needs a place again when it goes on.
       if (!row.running) this.#running.delete(row.workflowId);
-      // A child runs in its parent's place.
-      if (!row.running || row.parent !== null || this.#running.has(row.workflowId)) continue;
+      if (!row.running || this.#running.has(row.workflowId)) continue;
       this.#running.add(row.workflowId);
       const cap = this.#database.budget.projects.get(row.project)?.maxRunningWorkflows ?? 0;
       const others = [...this.#database.workflows.values()].filter(
-        (other) => other.project === row.project && other.running && other.status === 'open' && other.parent === null,
+        (other) => other.project === row.project && other.running && other.status === 'open',
       );
       this.#violations.check(
         RULES.cap,
