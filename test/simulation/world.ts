@@ -1,5 +1,6 @@
 import type { LagRow } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
+import { JOB_STATUS } from '#lib/contracts/jobs.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
 import { Broker } from './broker.ts';
@@ -32,6 +33,8 @@ const EXPIRE_EVERY_MS = 500;
 
 /** Longer than a message is under way without faults. */
 const QUIET_AFTER_MS = 3_000;
+
+const WAITS_FOR_OTHERS: readonly string[] = [JOB_STATUS.awaitingApproval, JOB_STATUS.canary];
 
 const isBehind = ({ topic, nextOffset, endOffset }: LagRow): boolean =>
   topic !== 'workers.events' && nextOffset < endOffset;
@@ -174,14 +177,15 @@ export class World implements ProcessWorld {
    */
   passQuietTime(): boolean {
     const open = [...this.database.workflows.values()].filter(({ status }) => status === 'open');
-    const nowMs = this.sim.nowMs + this.#passedMs;
-    // What is due already comes about by itself; the deadline of a job that waits for people does not count.
-    const times = [
-      ...open.map(({ deadlineAtMs }) => deadlineAtMs),
+    // The deadline of a job that waits for people or traffic does not count.
+    const runs = open.filter(({ jobId }) => !WAITS_FOR_OTHERS.includes(this.database.jobs.get(jobId)?.status ?? ''));
+    const due = Math.min(
+      ...runs.map(({ deadlineAtMs }) => deadlineAtMs),
       ...[...this.database.timers.values()].map(({ fireAtMs }) => fireAtMs),
-    ].filter((atMs) => atMs > nowMs);
-    if (times.length === 0) return false;
-    const forwardMs = Math.min(...times) - nowMs;
+    );
+    if (!Number.isFinite(due)) return false;
+    // What is due already comes about as soon as an orchestrator is there.
+    const forwardMs = Math.max(0, due - this.sim.nowMs - this.#passedMs);
     this.#passedMs += forwardMs;
     this.sim.note(`quiet: ${forwardMs} ms pass`);
     for (const { computer } of this.hosts) computer.offsetMs += forwardMs;
