@@ -26,7 +26,7 @@ type Flow = keyof typeof FLOWS;
 const flows = Object.keys(FLOWS) as Flow[];
 
 /** What comes from outside (an activity's answer, a vote, a verdict) that each flow needs to its end. */
-const STIMULI: Readonly<Record<Flow, number>> = { eval_only: 2, retrain: 13, rlhf: 10, hpo: 17 };
+const STIMULI: Readonly<Record<Flow, number>> = { eval_only: 2, retrain: 14, rlhf: 11, hpo: 18 };
 
 /** Lets a number of stimuli of a flow pass; the rest waits until all may. */
 class Tempo {
