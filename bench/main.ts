@@ -17,6 +17,7 @@ import { objectStore } from './object-store.ts';
 import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
+import { sweep } from './sweep.ts';
 import { timers } from './timers.ts';
 import { trainer } from './trainer.ts';
 
@@ -28,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   heartbeats,
   scheduler,
   pruning,
+  sweep,
   gateway,
   ingress,
   memory,
