@@ -9,6 +9,7 @@ import {
 import { type JudgePolicy, judgeWindow } from '../services/drift-monitor/domain/judge-window.ts';
 import type { ReferenceProfile } from '#lib/statistics/reference-profile.ts';
 import { WindowSketch } from '../services/drift-monitor/domain/window-sketch.ts';
+import { serviceSpeed } from './drift-service.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { machineBusyMs, machineKind, memoryOf, requireLinux } from './support/machine.ts';
 import { print, printGoal, printTable, type Row } from './support/report.ts';
@@ -26,6 +27,10 @@ export const drift: Benchmark = {
     rows: { standard: 40_000, summary: 'training rows of a profile' },
     window: { standard: 600, summary: 'observations of a window' },
     observations: { standard: 400_000, summary: 'observations for the speed' },
+    'service-observations': {
+      standard: 100_000,
+      summary: 'observations through the service; then three times as many',
+    },
     seed: { standard: 1, summary: 'seed of everything random' },
   },
   run: async (options) => {
@@ -34,8 +39,9 @@ export const drift: Benchmark = {
     const size = { rows: options.number('rows'), window: options.number('window'), seed: options.number('seed') };
     falseAlarms(size, options.number('windows'), options.number('references'));
     power(size);
-    speed(options.number('observations'), size.seed);
-    await Promise.resolve();
+    const wide = wideRows(size.seed);
+    speed(options.number('observations'), wide);
+    await serviceSpeed(options.number('service-observations'), wide.profile, wide.messages);
   },
 };
 
@@ -174,8 +180,14 @@ function power(size: Size): void {
   printTable(rows);
 }
 
-/** As the service does it: parse the features' JSON, observe, judge when the window is full. */
-function speed(observations: number, seed: number): void {
+interface WideRows {
+  readonly profile: ReferenceProfile;
+  /** Features as JSON. */
+  readonly messages: readonly string[];
+}
+
+/** 40 numbers and 10 texts a row. */
+function wideRows(seed: number): WideRows {
   const random = mulberry32(seed + 2);
   const wide = (): FeatureRow => {
     const row: Record<string, unknown> = {};
@@ -184,7 +196,11 @@ function speed(observations: number, seed: number): void {
     return row;
   };
   const profile = profileOf(repeat(20_000, wide), 1);
-  const messages = [...repeat(5_000, () => JSON.stringify(wide()))];
+  return { profile, messages: [...repeat(5_000, () => JSON.stringify(wide()))] };
+}
+
+/** As the service does it, without bus and database: parse the features' JSON, observe, judge when the window is full. */
+function speed(observations: number, { profile, messages }: WideRows): void {
   const perWindow = 20_000;
   const memory: number[] = [];
   let [judgedMs, snapshotBytes] = [0, 0];
@@ -214,7 +230,7 @@ function speed(observations: number, seed: number): void {
     `judging a window: ${(judgedMs / windows).toFixed(1)} ms; profile ${(JSON.stringify(profile).length / 1e6).toFixed(1)} MB, snapshot of a full window ${(snapshotBytes / 1e3).toFixed(0)} kB`,
   );
   print(`RSS after each window, MB: ${memory.map((mb) => mb.toFixed(0)).join(' ')}`);
-  printGoal('observations a second of one core', observations / seconds, '/s', { atLeast: 20_000 });
+  printGoal('observations a second of one core, windows alone', observations / seconds, '/s', { atLeast: 20_000 });
   const [half, end] = [memory[Math.floor(memory.length / 2)] ?? NaN, memory.at(-1) ?? NaN];
   printGoal('growth of the memory over the second half', end - half, 'MB', { atMost: 10 });
 }

@@ -10,6 +10,7 @@ import { drift } from './drift.ts';
 import { engine } from './engine.ts';
 import { gateway } from './gateway.ts';
 import { heartbeats } from './heartbeats.ts';
+import { hpoReal } from './hpo-real.ts';
 import { ingress } from './ingress.ts';
 import { latency } from './latency.ts';
 import { memory } from './memory.ts';
@@ -17,6 +18,7 @@ import { objectStore } from './object-store.ts';
 import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
+import { serving } from './serving.ts';
 import { sweep } from './sweep.ts';
 import { timers } from './timers.ts';
 import { trainer } from './trainer.ts';
@@ -30,6 +32,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   scheduler,
   pruning,
   sweep,
+  hpoReal,
   gateway,
   ingress,
   memory,
@@ -39,6 +42,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   objectStore,
   drift,
   canary,
+  serving,
   demo,
 ];
 

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 /** `process.env`, which only main.ts reads. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-interface CommandOption {
+export interface CommandOption {
   readonly name: string;
   /** What stands for the value in the help, e.g. `<port>`; absent: a switch. */
   readonly value?: string;
@@ -17,6 +17,8 @@ export interface Command {
   readonly options: readonly CommandOption[];
   /** How its arguments without dashes look, e.g. `show <id>`, one form each; absent: it takes none. */
   readonly operands?: readonly string[];
+  /** What each form does, for its help. */
+  readonly forms?: readonly (readonly [name: string, summary: string])[];
   /** Returns the exit code of the program. */
   readonly run: (options: OptionValues, environment: Environment) => Promise<number>;
 }
@@ -82,7 +84,8 @@ export function commandHelp(command: Command): string {
   ]);
   const forms = command.operands ?? [''];
   const usage = forms.map((form) => `trainyard ${command.name}${form === '' ? '' : ` ${form}`} [options]`);
-  return `usage: ${usage.join('\n       ')}\n\n${command.summary}\n\n${columns(rows)}\n`;
+  const each = command.forms === undefined ? '' : `${columns(command.forms)}\n\n`;
+  return `usage: ${usage.join('\n       ')}\n\n${command.summary}\n\n${each}${columns(rows)}\n`;
 }
 
 /** The help of the program. */

@@ -31,6 +31,9 @@ describe('the trainyard command', () => {
     [['start', 'now'], /Unexpected argument 'now'/],
     [['start', '--gateway-port', '70000'], /0 to 65535, not 70000/],
     [['start', '--log-level', 'loud'], /trace, debug, info/],
+    [['demo', 'dance'], /the demos eval, hpo, rlhf, retrain, and the one without a name/],
+    [['demo', 'eval', '--revive'], /--revive belongs to the demo hpo/],
+    [['demo', 'hpo', '--seeds', '0'], /--seeds must be a whole number from 1, not 0/],
   ])('refuses %j and says what is valid', async (args, message) => {
     const result = await trainyard(args);
     expect(result.stderr).toMatch(message);

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CatalogueEntry, ERROR_CATALOGUE } from '../lib/kernel/error-catalogue.ts';
+import type { CatalogueEntry } from '../lib/kernel/catalogue-entry.ts';
+import { ERROR_CATALOGUE } from '../lib/kernel/error-catalogue.ts';
 
 /** Writes `docs/errors.md` from the error catalogue; `--check` only compares and exits with 1 when they differ. */
 const ROOT = join(import.meta.dirname, '..');

@@ -1,8 +1,6 @@
 import type { Environment } from '../command.ts';
-import type { JobProgress } from './job-progress.ts';
+import { type Display, NOTHING_SAID, type Said } from './display.ts';
 import { LiveTerminal } from './live-terminal.ts';
-import { progressFrame } from './progress-frame.ts';
-import { NOTHING_SAID, progressLog, type Said } from './progress-log.ts';
 import { clock } from './quantities.ts';
 import { type Line, painted, span, type Tone } from './text-style.ts';
 
@@ -14,8 +12,8 @@ export interface DemoConsole {
   say(text: string, tone?: Tone): void;
   /** Lines of a report. */
   print(lines: readonly Line[]): void;
-  /** The state of a job, shown in place of the one before. */
-  show(progress: JobProgress): void;
+  /** How a job stands, shown in place of the display before. */
+  show(display: Display): void;
   /** The job has ended: its last state stays, the next `show` begins a new one. */
   settle(): void;
 }
@@ -35,9 +33,9 @@ export function demoConsole(stream: NodeJS.WriteStream, environment: Environment
 
 function terminalConsole(stream: NodeJS.WriteStream, colour: boolean): DemoConsole {
   const terminal = new LiveTerminal(stream, colour);
-  let last: JobProgress | null = null;
+  let last: Display | null = null;
   const draw = (): void => {
-    if (last !== null) terminal.draw(progressFrame(last, terminal.screen));
+    if (last !== null) terminal.draw(last.frame(terminal.screen));
   };
   stream.on('resize', draw);
   return {
@@ -46,8 +44,8 @@ function terminalConsole(stream: NodeJS.WriteStream, colour: boolean): DemoConso
     },
     say: (text, tone = 'plain') => terminal.print(painted([span(text, tone)], colour)),
     print: (lines) => lines.forEach((line) => terminal.print(painted(line, colour))),
-    show: (progress) => {
-      last = progress;
+    show: (display) => {
+      last = display;
       draw();
     },
     settle: () => {
@@ -66,8 +64,8 @@ function logConsole(stream: NodeJS.WriteStream): DemoConsole {
     columns: LOG_COLUMNS,
     say: (text) => stamped(text),
     print: (lines) => lines.forEach((line) => write(painted(line, false))),
-    show: (progress) => {
-      const next = progressLog(said, progress);
+    show: (display) => {
+      const next = display.news(said);
       said = next.said;
       next.lines.forEach((line) => stamped(line));
     },

@@ -1,7 +1,7 @@
 import type { FineTuneSpec } from '#lib/contracts/jobs.ts';
 
 export const PROJECT = 'demo';
-const BASE_MODEL = 'demo-base';
+export const BASE_MODEL = 'demo-base';
 const FINE_TUNED_MODEL = 'demo-whaler';
 
 /** Corpora that the repository ships; the name of the file is the name of the dataset. */
@@ -18,7 +18,7 @@ export interface DemoBudget {
 export const DEFAULT_BUDGET: DemoBudget = { baseSteps: 3_500, loraSteps: 600 };
 
 /** The submissions, without idempotency key, in the order in which they run. */
-export function demoJobs(budget: DemoBudget): readonly { title: string; type: 'fine_tune'; spec: DemoSpec }[] {
+export function demoJobs(budget: DemoBudget): readonly [DemoJob, DemoJob] {
   return [
     { title: 'full training from random weights', type: 'fine_tune', spec: baseSpec(budget.baseSteps) },
     {
@@ -27,6 +27,12 @@ export function demoJobs(budget: DemoBudget): readonly { title: string; type: 'f
       spec: loraSpec(budget.loraSteps),
     },
   ];
+}
+
+interface DemoJob {
+  readonly title: string;
+  readonly type: 'fine_tune';
+  readonly spec: DemoSpec;
 }
 
 /** As a client writes it: what has a default may be left out. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Value } from 'typebox/value';
+import type { JobStatus } from '#lib/contracts/jobs.ts';
 import {
   type Activity,
   ActivityList,
@@ -9,13 +10,18 @@ import {
   isFinal,
   Job,
   JobFailure,
+  Judged,
   LaneList,
   ModelVersion,
+  modelOf,
 } from './api-answers.ts';
 import type { DemoConsole } from './console.ts';
+import type { Display } from './display.ts';
 import { advance, type JobProgress } from './job-progress.ts';
 import type { JobRecord } from './job-record.ts';
 import type { CurvePoint } from './learning-curves.ts';
+import { progressFrame } from './progress-frame.ts';
+import { progressLog } from './progress-log.ts';
 import type { RestClient } from './rest-client.ts';
 
 /** A job of the demo ended otherwise than hoped; `logTail` is the end of the training program's output. */
@@ -24,7 +30,7 @@ export class JobNotCompleted extends Error {
   readonly logTail: readonly string[];
 
   constructor(job: Job, code: string, message: string, logTail: readonly string[]) {
-    super(`job ${job.id} (${job.spec.model.name}) ended ${job.status}: ${message}`);
+    super(`job ${job.id} (${modelOf(job)}) ended ${job.status}: ${message}`);
     this.name = 'JobNotCompleted';
     this.code = code;
     this.logTail = logTail;
@@ -41,30 +47,36 @@ export function submitJob(client: RestClient, submission: unknown): Promise<Job>
   return client.call(Job, '/v1/jobs', { method: 'POST', body: submission });
 }
 
-/** Shows the job on the console until it has ended. Throws `JobNotCompleted` unless it is COMPLETED. */
-export async function followJob(
-  client: RestClient,
-  submitted: Job,
-  {
-    heading,
-    console,
-    signal,
-  }: { readonly heading: string; readonly console: DemoConsole; readonly signal: AbortSignal },
-): Promise<{ job: Job; activities: readonly Activity[] }> {
+export interface Following {
+  readonly console: DemoConsole;
+  readonly signal: AbortSignal;
+  /** What is shown each time the job was looked at. */
+  readonly watch: Watch;
+  /** The status that the job has to end with; default COMPLETED. */
+  readonly endsAs?: JobStatus;
+}
+
+/** Makes the display of a job that was just looked at; may ask for more. */
+export type Watch = (job: Job, activities: readonly Activity[]) => Promise<Display>;
+
+export interface EndedJob {
+  readonly job: Job;
+  readonly activities: readonly Activity[];
+}
+
+/** Shows the job on the console until it has ended. Throws `JobNotCompleted` unless it ends as it has to. */
+export async function followJob(client: RestClient, submitted: Job, following: Following): Promise<EndedJob> {
+  const { console, signal, watch, endsAs = 'COMPLETED' } = following;
   const path = `/v1/jobs/${submitted.id}`;
   const giveUpAtMs = performance.now() + JOB_LIMIT_MS;
-  let progress: JobProgress | null = null;
   try {
     for (;;) {
       // The job first: when it has ended, what is read after it is complete.
       const job = await client.call(Job, path);
       const { items: activities } = await client.call(ActivityList, `${path}/activities`);
-      const { items: lanes } = await client.call(LaneList, '/v1/lanes');
-      const gpuLane = lanes.find(({ lane }) => lane === 'gpu') ?? null;
-      progress = advance(progress, { job, activities, gpuLane, atMs: Date.now() }, heading);
-      console.show(progress);
+      console.show(await watch(job, activities));
       if (isFinal(job)) {
-        if (job.status !== 'COMPLETED') throw notCompleted(job);
+        if (job.status !== endsAs) throw notCompleted(job);
         return { job, activities };
       }
       if (performance.now() > giveUpAtMs)
@@ -76,22 +88,36 @@ export async function followJob(
   }
 }
 
+/** The steps of a flow, as a job goes through them. */
+export function stepsOf(client: RestClient, heading: string): Watch {
+  let progress: JobProgress | null = null;
+  return async (job, activities) => {
+    const { items: lanes } = await client.call(LaneList, '/v1/lanes');
+    const gpuLane = lanes.find(({ lane }) => lane === 'gpu') ?? null;
+    progress = advance(progress, { job, activities, gpuLane, atMs: Date.now() }, heading);
+    return jobDisplay(progress);
+  };
+}
+
+export const jobDisplay = (progress: JobProgress): Display => ({
+  frame: (screen) => progressFrame(progress, screen),
+  news: (said) => progressLog(said, progress),
+});
+
 function notCompleted(job: Job): JobNotCompleted {
   if (Value.Check(JobFailure, job.error))
     return new JobNotCompleted(job, job.error.code, job.error.message, job.error.logTail ?? []);
-  if (Value.Check(FineTuneResult, job.result)) {
-    const reasons = job.result.evaluation.gate.results.filter(({ passed }) => !passed).map(({ reason }) => reason);
-    return new JobNotCompleted(job, job.status, `the evaluation policy said no: ${reasons.join('; ')}`, []);
-  }
-  return new JobNotCompleted(job, job.status, 'the answer gives no reason', []);
+  const { evaluation, safety } = Value.Check(Judged, job.result) ? job.result : {};
+  const reasons = [safety, evaluation]
+    .flatMap((judged) => judged?.gate.results ?? [])
+    .filter(({ passed }) => !passed)
+    .map(({ reason }) => reason);
+  const why = reasons.length === 0 ? 'the answer gives no reason' : `the policy said no: ${reasons.join('; ')}`;
+  return new JobNotCompleted(job, job.status, why, []);
 }
 
 /** What a completed job made. */
-export async function recordOf(
-  client: RestClient,
-  { job, activities }: { readonly job: Job; readonly activities: readonly Activity[] },
-  title: string,
-): Promise<JobRecord> {
+export async function recordOf(client: RestClient, { job, activities }: EndedJob, title: string): Promise<JobRecord> {
   const path = `/v1/jobs/${job.id}`;
   if (!Value.Check(FineTuneResult, job.result)) throw notCompleted(job);
   const { series } = await client.call(Curves, `${path}/metrics?maxPoints=${CURVE_POINTS}`);

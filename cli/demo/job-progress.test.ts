@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { NOTHING_SAID } from './display.ts';
 import { advance } from './job-progress.ts';
 import { jobPhases } from './phases.ts';
 import { currentStep, progressFrame } from './progress-frame.ts';
-import { NOTHING_SAID, progressLog } from './progress-log.ts';
+import { progressLog } from './progress-log.ts';
 import { activity, at, job, trainingAt } from './test-scene.ts';
 import { painted, widthOf } from './text-style.ts';
 

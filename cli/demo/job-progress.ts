@@ -1,4 +1,5 @@
-import type { Activity, Job, Lane } from './api-answers.ts';
+import type { JobType } from '#lib/contracts/jobs.ts';
+import { type Activity, hasRewardModel, type Job, type Lane, modelOf } from './api-answers.ts';
 
 /** What the API said about a job at one moment. */
 export interface JobSnapshot {
@@ -10,7 +11,7 @@ export interface JobSnapshot {
 
 export type StepState = 'pending' | 'waiting' | 'active' | 'done' | 'failed';
 
-/** One of the twelve steps of the flow. */
+/** One of the steps of the flow. */
 export interface FlowStep {
   readonly number: number;
   readonly lane: 'client' | 'gateway' | 'CPU' | 'GPU' | '';
@@ -49,16 +50,52 @@ export interface JobProgress {
   readonly measuredFrom: { readonly attempt: string; readonly step: number; readonly atMs: number } | null;
 }
 
-/** Steps 5 to 11 of "Data Flow: Fine-Tune Job" in the platform's design, with their lanes. */
-const ACTIVITY_STEPS = [
-  [5, 'CPU', 'validate_dataset'],
-  [6, 'CPU', 'preprocess_data'],
-  [7, 'CPU', 'prepare_workspace'],
-  [8, 'GPU', 'run_training'],
-  [9, 'CPU', 'upload_artifacts'],
-  [10, 'GPU', 'run_evaluation'],
-  [11, 'CPU', 'register_model'],
-] as const;
+type LaneStep = readonly ['CPU' | 'GPU', string];
+
+/**
+ * The activities of each flow between its dispatch and its end, with their lanes; those of `fine_tune` are steps 5 to 11 of "Data Flow: Fine-Tune
+ * Job" in the platform's design. A search's trials are jobs of their own.
+ */
+const ACTIVITY_STEPS: Readonly<Record<JobType, readonly LaneStep[]>> = {
+  fine_tune: [
+    ['CPU', 'validate_dataset'],
+    ['CPU', 'preprocess_data'],
+    ['CPU', 'prepare_workspace'],
+    ['GPU', 'run_training'],
+    ['CPU', 'upload_artifacts'],
+    ['GPU', 'run_evaluation'],
+    ['CPU', 'register_model'],
+  ],
+  eval_only: [
+    ['GPU', 'evaluate_models'],
+    ['CPU', 'attach_report'],
+  ],
+  rlhf: [
+    ['CPU', 'validate_preference_data'],
+    ['CPU', 'preprocess_preferences'],
+    ['GPU', 'train_reward_model'],
+    ['GPU', 'run_alignment_training'],
+    ['GPU', 'run_safety_evaluation'],
+    ['GPU', 'run_quality_evaluation'],
+    ['CPU', 'register_aligned_model'],
+  ],
+  hpo: [
+    ['CPU', 'select_best_trial'],
+    ['GPU', 'evaluate_best'],
+    ['CPU', 'register_model'],
+  ],
+  retrain: [
+    ['CPU', 'assemble_training_data'],
+    ['GPU', 'compare_with_champion'],
+    ['CPU', 'attach_report'],
+  ],
+};
+const FIRST_ACTIVITY = 5;
+
+const activitySteps = (job: Job): readonly LaneStep[] =>
+  ACTIVITY_STEPS[job.type].filter(
+    ([, name]) => name !== 'train_reward_model' || job.type !== 'rlhf' || hasRewardModel(job),
+  );
 
 /** The progress after a snapshot; `before` is the one before of the same job. */
 export function advance(before: JobProgress | null, snapshot: JobSnapshot, heading: string): JobProgress {
@@ -67,7 +104,7 @@ export function advance(before: JobProgress | null, snapshot: JobSnapshot, headi
   const measuredFrom = measureFrom(before?.measuredFrom ?? null, current);
   return {
     heading,
-    model: job.spec.model.name,
+    model: modelOf(job),
     status: job.status,
     elapsedMs: (job.finishedAt === null ? atMs : Date.parse(job.finishedAt)) - Date.parse(job.submittedAt),
     steps: flowSteps(snapshot),
@@ -82,6 +119,7 @@ const ENDED_WELL = 'COMPLETED';
 function flowSteps({ job, activities, atMs }: JobSnapshot): FlowStep[] {
   const started = job.startedAt !== null || activities.length > 0;
   const ended = job.finishedAt !== null;
+  const own = activitySteps(job);
   const early = (number: number, lane: FlowStep['lane'], name: string, done: boolean): FlowStep => ({
     number,
     lane,
@@ -94,8 +132,9 @@ function flowSteps({ job, activities, atMs }: JobSnapshot): FlowStep[] {
     early(1, 'client', 'POST /v1/jobs', true),
     early(2, 'gateway', 'check schema, quota and idempotency', true),
     early(3, 'gateway', 'store the job as SUBMITTED', true),
-    early(4, 'gateway', 'dispatch the workflow fine_tune', started),
-    ...ACTIVITY_STEPS.map(([number, lane, name]): FlowStep => {
+    early(4, 'gateway', `dispatch the workflow ${job.type}`, started),
+    ...own.map(([lane, name], index): FlowStep => {
+      const number = FIRST_ACTIVITY + index;
       const activity = activities.find((candidate) => candidate.name === name);
       if (activity === undefined) return { number, lane, name, state: 'pending', tookMs: null, note: null };
       const { queuedAt, startedAt, endedAt } = activity;
@@ -110,7 +149,7 @@ function flowSteps({ job, activities, atMs }: JobSnapshot): FlowStep[] {
       };
     }),
     {
-      number: 12,
+      number: FIRST_ACTIVITY + own.length,
       lane: '',
       name: ended ? `status ${job.status}` : 'status COMPLETED',
       state: ended ? (job.status === ENDED_WELL ? 'done' : 'failed') : 'pending',

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { demoConsole } from './console.ts';
+import { jobDisplay } from './follow-job.ts';
 import { advance } from './job-progress.ts';
 import { LiveTerminal } from './live-terminal.ts';
 import { trainingAt } from './test-scene.ts';
@@ -48,7 +49,7 @@ describe('lines drawn in place', () => {
 describe('the console of the demo', () => {
   const progress = advance(null, trainingAt(20, 1_612), 'Job 1 of 2');
   const shownOn = (scene: ReturnType<typeof terminal>, environment: Record<string, string>): string => {
-    demoConsole(scene.stream, environment).show(progress);
+    demoConsole(scene.stream, environment).show(jobDisplay(progress));
     return scene.written();
   };
 

@@ -1,14 +1,7 @@
+import type { Said } from './display.ts';
 import type { FlowStep, JobProgress } from './job-progress.ts';
 import { workFacts } from './progress-frame.ts';
 import { seconds } from './quantities.ts';
-
-/** What was said of a job so far. */
-export interface Said {
-  readonly steps: ReadonlyMap<number, string>;
-  readonly workAtMs: number;
-}
-
-export const NOTHING_SAID: Said = { steps: new Map(), workAtMs: 0 };
 
 /** A long training says where it is this often, in ms of the job's own time. */
 const WORK_EVERY_MS = 5_000;

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { type EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
 import { invariant } from '#lib/kernel/errors.ts';
-import { JobTypeName, LaneSeconds } from './api-answers.ts';
+import { JobTypeName, LaneSeconds, methodOf } from './api-answers.ts';
 import type { DemoBudget } from './demo-jobs.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Phase } from './phases.ts';
@@ -99,7 +99,7 @@ export function demoReport(
   const { baselineValue, deltaStandardError } = onNew.model;
   invariant(baselineValue !== undefined && deltaStandardError !== undefined, 'the base was scored on the same items');
   return {
-    jobs: records.map(({ job }) => ({ id: job.id, type: job.type, method: job.spec.method, status: job.status })),
+    jobs: records.map(({ job }) => ({ id: job.id, type: job.type, method: methodOf(job), status: job.status })),
     evaluation: {
       unigramBpb: onNew.unigram,
       bigramBpb: onNew.bigram,

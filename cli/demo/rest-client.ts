@@ -20,6 +20,7 @@ interface Call {
   readonly body?: unknown;
   /** Default: JSON. */
   readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A gateway that was killed is back within seconds; longer than this it is not. Every call the demo makes may be made twice. */
@@ -60,10 +61,14 @@ export class RestClient {
     }
   }
 
-  async #send(path: string, { method = 'GET', body, contentType = 'application/json' }: Call) {
+  async #send(path: string, { method = 'GET', body, contentType = 'application/json', headers = {} }: Call) {
     const response = await fetch(this.#baseUrl + path, {
       method,
-      headers: { authorization: `Bearer ${this.#key}`, ...(body === undefined ? {} : { 'content-type': contentType }) },
+      headers: {
+        ...headers,
+        authorization: `Bearer ${this.#key}`,
+        ...(body === undefined ? {} : { 'content-type': contentType }),
+      },
       ...(body === undefined ? {} : { body: Buffer.isBuffer(body) ? new Uint8Array(body) : JSON.stringify(body) }),
       signal: AbortSignal.any([this.#signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
     });

@@ -2,6 +2,7 @@ import { BASE_CORPUS, NEW_CORPUS, PROJECT } from './demo-jobs.ts';
 import type { LearningCurves } from './learning-curves.ts';
 import { bitsPerByte, clock, compact, count, seconds, signed } from './quantities.ts';
 import type { DemoReport } from './report.ts';
+import { indented, lookFurther, prose, section, wallTime } from './summary-parts.ts';
 import { table, wrapped } from './table.ts';
 import { CHART_LEGEND, terminalChart } from './terminal-chart.ts';
 import { type Line, printable, type Span, span, widthOf } from './text-style.ts';
@@ -13,8 +14,6 @@ const CHART_MARGIN = 8;
 /** Below this a table of digests cannot be read anyway. */
 const MIN_COLUMNS = 40;
 const DIGEST_SHOWN = 16;
-/** Where `npm start` listens unless told otherwise. */
-const GATEWAY = 'http://127.0.0.1:8080';
 
 /** The end of the demo for a person: what was measured and no more. */
 export function summary(report: DemoReport, curves: readonly LearningCurves[], columns: number): Line[] {
@@ -35,15 +34,10 @@ export function summary(report: DemoReport, curves: readonly LearningCurves[], c
     ...section('Registered models and their lineage', lineage(report, width)),
     ...section('Manifest: file, bytes, SHA-256', manifest(report, width)),
     ...section('Lane seconds of both jobs', laneSeconds(report)),
-    ...section('Wall time', phases(report)),
-    ...section('Look further', lookFurther(report)),
+    ...section('Wall time', wallTime(report.phases)),
+    ...section('Look further', further(report)),
   ];
 }
-
-const section = (title: string, lines: readonly Line[]): Line[] => [[], [span(title, 'strong')], ...lines];
-const indented = (lines: readonly Line[]): Line[] => lines.map((line) => [span('  '), ...line]);
-const prose = (sentences: readonly string[], width: number): Line[] =>
-  sentences.flatMap((sentence) => wrapped(`- ${sentence}`, width, '  ').map((line): Line => [span(line)]));
 
 const nameOf = (report: DemoReport, index: number): string => {
   const model = report.models[index];
@@ -125,25 +119,13 @@ function laneSeconds({ laneSeconds: { useful, lost, waiting } }: DemoReport): Li
   return [[span(`  useful ${seconds(useful)} · lost ${seconds(lost)} · waiting ${seconds(waiting)}`)]];
 }
 
-function phases(report: DemoReport): Line[] {
-  const total = report.phases.reduce((sum, phase) => sum + phase.seconds, 0);
-  const rows = [...report.phases.map((phase) => [phase.name, seconds(phase.seconds)]), ['together', seconds(total)]];
-  return indented(table(rows, ['left', 'right']));
-}
-
 /** Commands that work as printed, in the folder of the project. */
-function lookFurther({ home, jobs, models }: DemoReport): Line[] {
+function further({ home, jobs, models }: DemoReport): Line[] {
   const job = jobs.at(-1)?.id ?? '';
   const model = models.at(-1)?.name ?? '';
-  const curl = (path: string): string => `  curl -sH "Authorization: Bearer $KEY" "${GATEWAY}${path}"`;
-  const lines = [
-    `  npm start -- --home ${home}`,
-    '  then, in a second terminal:',
-    `  KEY=$(cat ${home}/admin.key)`,
-    curl(`/v1/jobs/${job}`),
-    curl(`/v1/jobs/${job}/events`),
-    curl(`/v1/models/${model}/versions?project=${PROJECT}`),
-    `  all of the API: ${GATEWAY}/docs   all of the above as JSON: ${home}/report.json`,
-  ];
-  return lines.map((line) => [span(line)]);
+  return lookFurther(home, [
+    `/v1/jobs/${job}`,
+    `/v1/jobs/${job}/events`,
+    `/v1/models/${model}/versions?project=${PROJECT}`,
+  ]);
 }

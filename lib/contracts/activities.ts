@@ -121,9 +121,9 @@ const RegisterModel = {
     configDigest: Digest,
     codeCommit: Type.String(),
     report: Type.Object({ key: Type.String(), digest: Digest }),
+    /** Of `assemble_training_data`: what a later retrain takes for known. */
+    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Digest })),
     vocabularySize: Type.Integer(),
-    /** Of data that a retrain assembled. */
-    rowManifest: Type.Optional(Type.Object({ key: Type.String(), digest: Type.String() })),
   }),
   output: Type.Object({
     name: Name,

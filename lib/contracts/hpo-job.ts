@@ -23,7 +23,7 @@ export const HpoSpec = Type.Object(
     ),
     pruning: PruningSettings,
     trials: Type.Integer({ minimum: 1, maximum: 1_000 }),
-    /** Trials that run at once, at most; the lanes and the project's cap limit it further. */
+    /** Trials that run at once, at most; the lanes limit it further. In the project's cap a search counts once, its trials run in its place. */
     maxConcurrent: Type.Integer({ minimum: 1, maximum: 1_000 }),
     seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295, default: 1 }),
     release: Type.Optional(ReleaseSettings),

@@ -19,7 +19,10 @@ const AssembleTrainingData = {
   }),
   output: Type.Object({
     dataset: ResolvedDataset,
-    /** Row hashes, sorted, one a line; stored beside the file and named in the tags of the new version. */
+    /**
+     * Row hashes, sorted, one a line; stored beside the file and named in the tags of the new version. For `incremental` the known rows are
+     * among them: what a model trained on both has seen, of which the next retrain takes nothing for new.
+     */
     rowManifest: Type.Object({ key: Type.String(), digest: Type.String() }),
     rows: Type.Integer(),
     excludedRows: Type.Integer(),

@@ -84,7 +84,7 @@ export type DriftSettings = Static<typeof DriftSettings>;
 export const MISSED_RUNS = ['skip', 'runOnce'] as const;
 export type MissedRuns = (typeof MISSED_RUNS)[number];
 
-export const RetrainSchedule = Type.Object(
+const RetrainSchedule = Type.Object(
   {
     cron: Type.String({
       minLength: 1,
@@ -102,12 +102,14 @@ export const RetrainSchedule = Type.Object(
   },
   { additionalProperties: false },
 );
-export type RetrainSchedule = Static<typeof RetrainSchedule>;
 
 /** When a model is trained again, and as which job. One per model. */
 export const RetrainPolicy = Type.Object(
   {
-    spec: Type.Unknown({ description: 'the `spec` of the retrain job; the signal is added to it' }),
+    spec: Type.Unknown({
+      description:
+        'the `spec` of the retrain job, checked as POST /v1/jobs checks it; `model` and `reason` are filled in',
+    }),
     enabled: Type.Boolean({ default: true, description: 'false: drift is watched and shown, nothing is trained' }),
     drift: DriftSettings,
     schedule: Type.Optional(RetrainSchedule),
@@ -116,7 +118,22 @@ export const RetrainPolicy = Type.Object(
     additionalProperties: false,
     examples: [
       {
-        spec: {},
+        spec: {
+          training: {
+            dataset: { name: 'speeches' },
+            base: { model: 'speeches@prod' },
+            method: 'full',
+            model: { name: 'speeches' },
+            hyperparameters: { maxSteps: 300, learningRate: 0.004 },
+            evaluation: { suites: [{ suite: 'held_out_text' }] },
+          },
+          comparison: {
+            dataset: { name: 'recent-speeches' },
+            suites: [{ suite: 'held_out_text' }],
+            metric: 'held_out.bits_per_byte',
+          },
+          release: { promote: true },
+        },
         drift: { windowMs: HOUR_MS, persistentWindows: 3 },
         schedule: { cron: '0 3 * * MON', timeZone: 'Europe/Berlin', missedRuns: 'runOnce' },
       },

@@ -9,7 +9,9 @@ import { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';
 import { bpeTrainer } from '#lib/text/bpe-trainer.ts';
 import { loadTokenizer, tokenizerJson } from '#lib/text/tokenizer.ts';
 import { writeEvaluationTokens } from './evaluation-tokens.ts';
-import { writeEvaluationTokensInThread } from './write-evaluation-tokens-in-thread.ts';
+import { writeEvaluationPairs } from './evaluation-pairs.ts';
+import { writeEvaluationSetInThread } from './evaluation-set.ts';
+import { readTokenRows } from './row-folder-reader.ts';
 
 let folder = '';
 let json = '';
@@ -92,7 +94,7 @@ describe('an evaluation set as tokens', () => {
     await writeEvaluationTokens(args);
     const there = join(folder, 'there');
     const progress: number[] = [];
-    await writeEvaluationTokensInThread({ ...args, outDir: there }, { onProgress: (bytes) => progress.push(bytes) });
+    await writeEvaluationSetInThread({ ...args, outDir: there }, { onProgress: (bytes) => progress.push(bytes) });
     expect(contents(there)).toEqual(contents(args.outDir));
     expect(progress.at(-1)).toBe(16);
   });
@@ -102,17 +104,56 @@ describe('an evaluation set as tokens', () => {
       code: 'DatasetEmpty',
     });
     const args = source('{"text":"a"}\n{"txt":1}\n', 'jsonl_text');
-    await expect(writeEvaluationTokensInThread(args)).rejects.toMatchObject({
+    await expect(writeEvaluationSetInThread(args)).rejects.toMatchObject({
       code: 'DatasetMalformedLine',
       fields: [{ pointer: '/lines/2', message: '"text" is missing' }],
     });
   });
+});
 
-  test('a set of pairs is no text', async () => {
-    await expect(
-      writeEvaluationTokens(source('{"chosen":"a","rejected":"b"}\n', 'jsonl_preferences')),
-    ).rejects.toMatchObject({
-      code: 'DatasetFormatUnfit',
+describe('pairs of preference to be scored', () => {
+  const PAIRS = [
+    { prompt: 'the people ', chosen: 'are strong', rejected: 'are the state' },
+    { chosen: 'the union is strong', rejected: 'the union is the state' },
+    { prompt: 'the people ', chosen: 'are strong', rejected: 'are the state' },
+  ];
+  const body = (rows: readonly object[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+
+  test('are all held out, repeated ones too, in the order of the file', async () => {
+    const args = source(`${body(PAIRS)}\n`, 'jsonl_preferences');
+    await writeEvaluationPairs(args);
+    const { train, validation, tokenizerJson: stored } = await readTokenRows(args.outDir, 'trainyard-preferences/1');
+    expect(train.count).toBe(0);
+    expect(stored).toBe(json);
+    const tokenizer = loadTokenizer(json);
+    const rows = Array.from({ length: validation.count }, (_, at) =>
+      validation.at(at).map((ids) => tokenizer.decode(ids)),
+    );
+    expect(rows).toEqual([
+      ['the people ', 'are strong<|endoftext|>', 'are the state<|endoftext|>'],
+      ['the union is', ' strong<|endoftext|>', ' the state<|endoftext|>'],
+      ['the people ', 'are strong<|endoftext|>', 'are the state<|endoftext|>'],
+    ]);
+  });
+
+  test('are the same in a thread', async () => {
+    const args = source(body(PAIRS), 'jsonl_preferences');
+    await writeEvaluationPairs(args);
+    const there = join(folder, 'pairs-there');
+    await writeEvaluationSetInThread({ ...args, outDir: there });
+    expect(contents(there)).toEqual(contents(args.outDir));
+  });
+
+  test('are refused when a row is no pair, by its number, and when there is none', async () => {
+    const args = source(body([...PAIRS, { prompt: 'x', chosen: 'a', rejected: 'a' }]), 'jsonl_preferences');
+    await expect(writeEvaluationSetInThread(args)).rejects.toMatchObject({
+      code: 'DatasetMalformedLine',
+      fields: [{ pointer: '/lines/4', message: expect.stringContaining('equalPair') }],
     });
+    await expect(writeEvaluationPairs(source(' \n', 'jsonl_preferences'))).rejects.toMatchObject({
+      code: 'DatasetEmpty',
+    });
+    const many = { ...source(body(PAIRS), 'jsonl_preferences'), limits: { maxDocuments: 2 } };
+    await expect(writeEvaluationPairs(many)).rejects.toMatchObject({ code: 'DatasetTooLarge' });
   });
 });

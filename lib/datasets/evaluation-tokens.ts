@@ -25,7 +25,7 @@ export interface EvaluationTokens extends DatasetFile {
  * apart, which have nothing to score). Same bytes, format and tokenizer give the same files.
  *
  * Throws what `readDocuments` throws, `DatasetEmpty`, `DatasetTooLarge` (documents), `TokenizerInvalid`. Uses the CPU for seconds: a service
- * runs it with `writeEvaluationTokensInThread`.
+ * runs it with `writeEvaluationSetInThread`.
  */
 export async function writeEvaluationTokens(args: EvaluationTokens): Promise<TokenizedDataset> {
   const { outDir, tokenizerJson, ...file } = args;

@@ -133,7 +133,7 @@ describe('when clocks change', () => {
           const shown = clock.at(next);
           const before = clock.at(next - 60_000);
           const jumped = (shown.hour * 60 + shown.minute - before.hour * 60 - before.minute + 1_440) % 1_440 !== 1;
-          if (!jumped) expect([shown.hour, shown.minute]).toEqual([hour, minute]);
+          expect(jumped || (shown.hour === hour && shown.minute === minute)).toBe(true);
           expect(nextFire(cron, zone, next - 1)).toBe(next);
         },
       ),

@@ -1,3 +1,4 @@
+/* oxlint-disable no-restricted-globals -- Date is used for the arithmetic of the calendar only; no clock is read. */
 import { asUtc, LocalClock, type LocalTime } from './local-clock.ts';
 
 /** A parsed cron expression. Sets hold the values that match. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type CatalogueEntry, ERROR_CATALOGUE, type ErrorCode } from './error-catalogue.ts';
+import type { CatalogueEntry } from './catalogue-entry.ts';
+import { ERROR_CATALOGUE, type ErrorCode } from './error-catalogue.ts';
 import { assertNever, invariant, InvariantViolation, messageOf, TrainyardError } from './errors.ts';
 
 const entries = Object.entries(ERROR_CATALOGUE) as [ErrorCode, CatalogueEntry][];

@@ -1,3 +1,4 @@
+/* oxlint-disable no-restricted-globals -- Date is used for the arithmetic of the calendar only; no clock is read. */
 import { invariant } from './errors.ts';
 
 /** What a clock on the wall shows; `month` 1 to 12. */

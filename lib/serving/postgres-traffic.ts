@@ -1,4 +1,4 @@
-import type { Database, NamedStatement } from '#lib/postgres/database.ts';
+import type { Database, NamedStatement, Queryable } from '#lib/postgres/database.ts';
 import type { TrafficSplit, TrafficStore } from './port.ts';
 import type { ModelTraffic, TrafficShare } from './split.ts';
 
@@ -28,12 +28,17 @@ export class PostgresTraffic implements TrafficStore {
   }
 
   async trafficOf(project: string, model: string): Promise<ModelTraffic> {
-    type Row = { prodVersion: number | null; split: TrafficShare | null };
-    const { rows } = await this.#database.query<Row>(TRAFFIC, [project, model]);
-    return rows[0] ?? { prodVersion: null, split: null };
+    return readTraffic(this.#database, project, model);
   }
 
   async splitsOf(project: string, model: string, limit: number): Promise<TrafficSplit[]> {
     return (await this.#database.query<TrafficSplit>(SPLITS, [project, model, limit])).rows;
   }
+}
+
+/** The same as part of somebody's transaction. */
+export async function readTraffic(db: Queryable, project: string, model: string): Promise<ModelTraffic> {
+  type Row = { prodVersion: number | null; split: TrafficShare | null };
+  const { rows } = await db.query<Row>(TRAFFIC, [project, model]);
+  return rows[0] ?? { prodVersion: null, split: null };
 }

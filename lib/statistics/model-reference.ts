@@ -3,7 +3,7 @@ import { ReferenceProfile } from './reference-profile.ts';
 import { areUnitMoments } from './unit-moments.ts';
 
 /** How one answer is scored, on the scale 0 (bad) to 1 (good). */
-const ScoreMeasure = Type.Union([
+export const ScoreMeasure = Type.Union([
   /** 1 when the prediction is the label, else 0; counts when the label is known, which may be later. */
   Type.Object({ measure: Type.Literal('accuracy') }, { additionalProperties: false }),
   /** The observation's `score`, scaled from `low` to `high`. */

@@ -3,6 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { Gauge } from 'prom-client';
 import { type Static, Type } from 'typebox';
+import type { TransactionalBus } from '#lib/bus/port.ts';
+import type { Codec } from '#lib/contracts/codec.ts';
 import { usesKafka } from '#lib/messaging/kafka-settings.ts';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
@@ -71,6 +73,8 @@ export interface WorkerPlatform {
 /** What was opened for a worker service; closed when the service stops. */
 export interface OpenedWorker extends WorkerPlatform {
   readonly database: Database;
+  readonly bus: TransactionalBus;
+  readonly codec: Codec;
 }
 
 /** Opens what WORKER_VARIABLES name and runs a worker of the lane until the service stops. Returns what it opened. */
@@ -131,7 +135,7 @@ export async function startWorkerService(
       this.set(worker.running);
     },
   });
-  return { ...platform, database };
+  return { ...platform, database, bus, codec };
 }
 
 /** The rest of the stop's time is for publishing the last events and leaving the groups. */

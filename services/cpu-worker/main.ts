@@ -5,7 +5,8 @@ import { startWorkerService } from '#lib/worker/worker-service.ts';
 import { cpuActivities } from './app/activities.ts';
 import { keepHouse } from './app/housekeeping.ts';
 import { keepRegistryInLine } from './app/promotion-sync.ts';
-import { CpuWorkerConfig } from './config.ts';
+import { publishTraffic } from './app/traffic-publication.ts';
+import { CpuWorkerConfig, trafficWebhook } from './config.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -15,6 +16,7 @@ await runService({
   environment: process.env,
   start: async (service) => {
     const { config, logger } = service;
+    const webhook = trafficWebhook(config);
     const platform = await startWorkerService(service, {
       lane: 'cpu',
       slots: config.CPU_SLOTS,
@@ -31,5 +33,7 @@ await runService({
     const ledger = new PostgresPromotionLedger(platform.database);
     const inLine = keepRegistryInLine({ ledger, registry: platform.registry, log: logger }, service.signal);
     service.onStop('promotion sync', () => inLine);
+    const published = publishTraffic({ ...platform, log: logger }, webhook, service.signal);
+    service.onStop('traffic publication', () => published);
   },
 });

@@ -5,6 +5,7 @@ import { Database } from '#lib/postgres/database.ts';
 import { runService, type ServiceContext } from '#lib/service/lifecycle.ts';
 import { startIntake } from './adapters/intake-loop.ts';
 import { PostgresDriftStore } from './adapters/postgres-drift-store.ts';
+import { runCanaryWatch } from './adapters/run-canary-watch.ts';
 import { startUpkeep } from './adapters/upkeep-loop.ts';
 import { DriftMonitorConfig } from './config.ts';
 
@@ -39,4 +40,6 @@ async function start(service: ServiceContext<Static<typeof DriftMonitorConfig>>)
   );
   upkeep.ended.catch((error: unknown) => service.fail(error));
   service.onStop('upkeep', () => upkeep.stop());
+
+  await runCanaryWatch(service, database, bus, codec);
 }

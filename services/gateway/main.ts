@@ -16,6 +16,8 @@ import type { HttpServices } from './adapters/http/app-types.ts';
 import { buildServer } from './adapters/http/server.ts';
 import { PostgresJobStore } from './adapters/postgres/job-store.ts';
 import { startIngress } from './adapters/ingress-loop.ts';
+import { PostgresRetrainStore } from './adapters/postgres/retrain-store.ts';
+import { startRetrains } from './adapters/retrain-loop.ts';
 import { ensureAdminKey } from './app/api-keys.ts';
 import { adminKeyPath, GatewayConfig } from './config.ts';
 
@@ -32,7 +34,7 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
   });
   service.onStop('database', () => database.close());
   await untilMigrated(service, database);
-  const { bus, codec } = await openMessaging(service, database, ['gateway-ingress']);
+  const { bus, codec } = await openMessaging(service, database, ['gateway-ingress', 'gateway-retrain']);
   const { objects, registry } = openStores(service, database);
 
   // 2. The gateway itself.
@@ -63,6 +65,13 @@ async function start(service: ServiceContext<GatewayConfig>): Promise<void> {
 
   // 3. The door for systems.
   await openIngress(service, services, bus);
+  const retrains = await startRetrains(
+    bus,
+    { gateway: services.gateway, retrains: new PostgresRetrainStore(database) },
+    service,
+  );
+  retrains.ended.catch((error: unknown) => service.fail(error));
+  service.onStop('retrain signals', () => retrains.stop());
 
   // 4. The door for people, opened last. Event streams end first, or the server would wait for them.
   const server = await buildServer(services);
@@ -98,6 +107,7 @@ async function openIngress(
     {
       gateway: { ...services.gateway, jobs: new PostgresJobStore(lookups, bus) },
       identify: (key) => services.authenticator.identify(key),
+      approvals: services.approvals,
     },
     { logger, count: (outcome, n) => requests.inc({ outcome }, n) },
   );

@@ -42,7 +42,7 @@ const LIB: Readonly<Record<string, readonly string[]>> = {
   bus: ['kernel', 'postgres'],
   'model-registry': ['kernel', 'postgres'],
   promotion: ['kernel', 'postgres', 'model-registry'],
-  serving: ['kernel', 'postgres'],
+  serving: ['kernel', 'contracts', 'postgres'],
   messaging: ['kernel', 'contracts', 'bus', 'postgres', 'service'],
   worker: ['kernel', 'contracts', 'bus', 'postgres', 'object-store', 'model-registry', 'messaging', 'service'],
 };

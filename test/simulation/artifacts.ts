@@ -16,12 +16,12 @@ export async function storeFolder(
   prefix: string,
   weights: string,
   createdBy: { readonly jobId: string; readonly activity: string; readonly epoch: number },
+  /** Between the two, in the order of their names. */
+  more: readonly (readonly [path: string, content: string])[] = [],
 ): Promise<StoredFolder> {
   const files = [];
-  for (const [path, content] of [
-    ['config.json', CONFIG],
-    ['weights.bin', weights],
-  ] as const) {
+  const contents: (readonly [path: string, content: string])[] = [['config.json', CONFIG], ...more];
+  for (const [path, content] of [...contents, ['weights.bin', weights] as const]) {
     const { key, sha256, bytes } = await store.put(`${prefix}/${path}`, Buffer.from(content));
     files.push({ path, key, bytes, sha256, partSize: Math.max(1, bytes) });
   }

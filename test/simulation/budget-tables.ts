@@ -32,15 +32,19 @@ export class BudgetTables {
     return true;
   }
 
-  /** Frees the reservation and books what was used; a second time changes nothing. */
+  /** Frees the reservation and books what was used. A later end of the job, after a retry, books the difference. */
   settle(projectId: string, jobId: string, reserved: number, used: number): void {
-    if (!this.insert({ project: projectId, jobId, kind: 'settle', reserved: -reserved, used })) return;
+    const row: LedgerRow = { project: projectId, jobId, kind: 'settle', reserved: -reserved, used };
+    const at = this.ledger.findIndex((other) => other.jobId === jobId && other.kind === 'settle');
+    const booked = this.ledger[at];
+    if (booked === undefined) this.insert(row);
+    else this.ledger[at] = { ...booked, used };
     const project = this.projects.get(projectId);
     if (project === undefined) return;
     this.projects.set(projectId, {
       ...project,
-      gpuSecondsReserved: Math.max(0, project.gpuSecondsReserved - reserved),
-      gpuSecondsUsed: project.gpuSecondsUsed + used,
+      gpuSecondsReserved: Math.max(0, project.gpuSecondsReserved - (booked === undefined ? reserved : 0)),
+      gpuSecondsUsed: project.gpuSecondsUsed + used - (booked?.used ?? 0),
     });
   }
 

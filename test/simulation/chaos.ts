@@ -67,6 +67,8 @@ export class Chaos {
       () => this.#outage(),
       () => this.#joinOrLeave(),
       () => this.#cancelSomething(),
+      () => this.#world.people.meddle(),
+      () => this.#world.people.meddle(),
     ];
     random.pick(strikes)();
   }

@@ -45,11 +45,9 @@ export class Clients {
   }
 
   submit(kind: JobKind, request: JobRequest): void {
-    this.#open += 1;
-    this.#insist(
+    this.insist(
       (gateway) => kind.submit(gateway, request),
       (jobId) => {
-        this.#open -= 1;
         this.#sim.note(`accepted ${request.project}.${request.idempotencyKey}`);
         this.accepted.push({ request, jobId, atMs: this.#sim.nowMs, cancelledAtMs: null });
       },
@@ -57,9 +55,8 @@ export class Clients {
   }
 
   cancel(job: Accepted): void {
-    this.#open += 1;
     this.#faults.count('cancel request');
-    this.#insist(
+    this.insist(
       async (gateway) => {
         try {
           await cancelJob(gateway, { id: job.jobId, project: job.request.project, by: 'somebody', reason: null });
@@ -70,14 +67,14 @@ export class Clients {
         }
       },
       (cancelled) => {
-        this.#open -= 1;
         if (cancelled) job.cancelledAtMs ??= this.#sim.nowMs;
       },
     );
   }
 
   /** Asks until it is answered; an answer that comes after the next try was sent counts as well, once. */
-  #insist<T>(ask: (gateway: Gateway) => Promise<T>, answer: (value: T) => void): void {
+  insist<T>(ask: (gateway: Gateway, life: Life) => Promise<T>, answer: (value: T) => void = () => undefined): void {
+    this.#open += 1;
     let answered = false;
     const attempt = (): void => {
       if (answered) return;
@@ -88,11 +85,12 @@ export class Clients {
         attempt();
       });
       if (life === null || life.frozen) return;
-      ask(serve(life)).then(
+      ask(serve(life), life).then(
         (value) => {
           again.cancel();
           if (answered) return;
           answered = true;
+          this.#open -= 1;
           answer(value);
         },
         () => undefined,

@@ -39,6 +39,17 @@ export const FAULT_KINDS = [
   'checkpoint damaged',
   'cancel request',
   'repeated submit',
+  'pause request',
+  'resume request',
+  'retry request',
+  'cancel request for a child',
+  'vote twice',
+  'late vote',
+  'vote of the submitter',
+  'vote about something else',
+  'canary verdict twice',
+  'late canary verdict',
+  'canary verdict never comes',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 

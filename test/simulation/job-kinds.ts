@@ -1,15 +1,20 @@
 import type { AnyStateMachine } from 'xstate';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
-import { JOB_STATUS } from '#lib/contracts/jobs.ts';
+import { JOB_STATUS, type JobType } from '#lib/contracts/jobs.ts';
 import type { Gateway, JobRow } from '../../services/gateway/app/ports.ts';
 import { submitJob } from '../../services/gateway/app/submit-job.ts';
+import { evalOnly } from '../../services/orchestrator/domain/workflows/eval-only.ts';
 import { fineTune } from '../../services/orchestrator/domain/workflows/fine-tune.ts';
+import { hpo } from '../../services/orchestrator/domain/workflows/hpo.ts';
 import {
   PROFILES,
   type WorkflowProfile,
   workflowRegistry,
 } from '../../services/orchestrator/domain/workflows/registry.ts';
+import { retrain } from '../../services/orchestrator/domain/workflows/retrain.ts';
+import { rlhf } from '../../services/orchestrator/domain/workflows/rlhf.ts';
+import { JOB_BODIES } from './job-bodies.ts';
 import { timedSteps } from './timed-steps.ts';
 import type { SimRandom } from './sim-random.ts';
 
@@ -36,43 +41,27 @@ export interface JobKind {
 /** Waits between attempts that fit a simulation of a minute. */
 const RETRY = { initialIntervalMs: 200, maxIntervalMs: 2_000 };
 
-const fineTuneKind: JobKind = {
-  jobType: 'fine_tune',
-  machine: fineTune,
-  profile: { ...PROFILES.fine_tune, retry: { ...PROFILES.fine_tune.retry, ...RETRY } },
-  weight: 2,
-  request: (random, _project, idempotencyKey) => ({
-    type: 'fine_tune',
-    idempotencyKey,
-    priority: random.pick(['low', 'normal', 'high', 'urgent']),
-    spec: {
-      dataset: { name: 'corpus' },
-      base: { config: { layers: 1, heads: 1, embeddingSize: 8, contextLength: 64 } },
-      method: 'full',
-      model: { name: random.pick(['model-a', 'model-b']) },
-      // Some logs grow beyond the first snapshot.
-      hyperparameters: random.chance(0.15)
-        ? { maxSteps: random.int(60, 100), checkpointEverySteps: 1, learningRate: 0.01 }
-        : { maxSteps: random.int(2, 12), checkpointEverySteps: random.int(1, 4), learningRate: 0.01 },
-      seed: random.int(1, 100),
-      evaluation: {
-        suites: [{ suite: 'held_out_text' }],
-        policy: [{ metric: 'held_out.bits_per_byte', operator: '<', threshold: 3 }],
-      },
-    },
-  }),
+const shipped = (jobType: JobType, machine: AnyStateMachine, weight: number): JobKind => ({
+  jobType,
+  machine,
+  profile: { ...PROFILES[jobType], retry: { ...PROFILES[jobType].retry, ...RETRY } },
+  weight,
+  request: (random, _project, idempotencyKey) => JOB_BODIES[jobType](random, idempotencyKey),
   submit: async (gateway, { project, body }) => {
     const result = await submitJob(gateway, {
       project,
       body,
       headerKey: undefined,
       dryRun: false,
-      submittedBy: 'somebody',
+      submittedBy: SUBMITTER,
     });
     if (result.kind === 'dryRun') throw new Error('this was no dry run');
     return result.job.id;
   },
-};
+});
+
+/** Key id of everybody who submits jobs; it votes about them, too, which must not count. */
+export const SUBMITTER = 'somebody';
 
 /** Comes in as another system's job would: row, reservation and command in one transaction, past the validation that only knows shipped types. */
 const timedStepsKind: JobKind = {
@@ -93,7 +82,14 @@ const timedStepsKind: JobKind = {
   },
 };
 
-export const JOB_KINDS: readonly JobKind[] = [fineTuneKind, timedStepsKind];
+export const JOB_KINDS: readonly JobKind[] = [
+  shipped('fine_tune', fineTune, 3),
+  shipped('hpo', hpo, 1),
+  shipped('retrain', retrain, 1),
+  shipped('rlhf', rlhf, 1),
+  shipped('eval_only', evalOnly, 1),
+  timedStepsKind,
+];
 
 /** What orchestrators of the simulation know: every kind, with an execution timeout of its own when given. */
 export const simulatedRegistry = (executionTimeoutMs: number | null) =>

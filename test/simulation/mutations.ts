@@ -1,10 +1,11 @@
 import type { Bus, OutgoingMessage } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
-import type { OrchestratorStore } from '../../services/orchestrator/app/store.ts';
 import type { Mutation, MutationScene } from './mutation.ts';
+import { OF_FAMILIES_AND_RELEASES } from './mutations-of-families.ts';
+import { changed, stepping, withEncoder } from './mutation-means.ts';
 
 /** Bugs made by hand. Each must be found within 1,000 runs (`mutations.test.ts`, `npm run sim -- --mutations`). */
-export const MUTATIONS: readonly Mutation[] = [
+const OF_ONE_WORKFLOW: readonly Mutation[] = [
   {
     name: 'epoch check dropped',
     bug: 'a message of an old epoch is taken for one of the current epoch',
@@ -181,22 +182,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'cancel lost',
     bug: 'a machine that runs does not hear of a cancel request',
-    registry: (registry) => ({
-      profile: (jobType) => registry.profile(jobType),
-      machine: (definition) => {
-        const machine = registry.machine(definition);
-        if (machine === null) return null;
-        return {
-          definition,
-          start: (input) => machine.start(input),
-          step: (state, event) =>
-            event.type === 'cancel' ? { state, actions: [], moved: false } : machine.step(state, event),
-          statusOf: (value) => machine.statusOf(value),
-          stateRunning: (activityId) => machine.stateRunning(activityId),
-          restore: (state) => machine.restore(state),
-        };
-      },
-    }),
+    registry: (registry) => stepping(registry, (step, event) => (event.type === 'cancel' ? 'ignore' : step(event))),
   },
   {
     name: 'idempotency key ignored',
@@ -207,21 +193,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
 ];
 
-/** A store with some of its methods changed. */
-const changed = (store: OrchestratorStore, change: Partial<OrchestratorStore>): OrchestratorStore => ({
-  claim: (shards) => store.claim(shards),
-  commit: (commit) => store.commit(commit),
-  load: (ids) => store.load(ids),
-  openWork: (partitions) => store.openWork(partitions),
-  dueTimers: (partitions, nowMs, limit) => store.dueTimers(partitions, nowMs, limit),
-  nextTimerMs: (partitions, afterMs) => store.nextTimerMs(partitions, afterMs),
-  projectCaps: () => store.projectCaps(),
-  workers: (sinceMs) => store.workers(sinceMs),
-  forgetWorkers: (beforeMs) => store.forgetWorkers(beforeMs),
-  placements: (attempts) => store.placements(attempts),
-  saveWaitReasons: (rows) => store.saveWaitReasons(rows),
-  ...change,
-});
+export const MUTATIONS: readonly Mutation[] = [...OF_ONE_WORKFLOW, ...OF_FAMILIES_AND_RELEASES];
 
 const busMethods = (bus: Bus): Bus => ({
   ensureTopics: (topics) => bus.ensureTopics(topics),
@@ -230,13 +202,6 @@ const busMethods = (bus: Bus): Bus => ({
   lag: (groupId) => bus.lag(groupId),
   check: () => bus.check(),
   close: () => bus.close(),
-});
-
-/** The codec's methods in an object of their own. */
-const withEncoder = (codec: Codec): Codec => ({
-  encode: (type, payload) => codec.encode(type, payload),
-  decode: (value) => codec.decode(value),
-  prepare: (values) => codec.prepare(values),
 });
 
 /** A decoder that writes the epoch which the database holds into every message of an attempt. */

@@ -7,7 +7,7 @@ import type { Log } from '../../services/orchestrator/app/ports.ts';
 import type { OrchestratorStore } from '../../services/orchestrator/app/store.ts';
 import type { WorkflowRegistry } from '../../services/orchestrator/domain/workflows/registry.ts';
 import type { Broker } from './broker.ts';
-import { DATASET } from './dataset.ts';
+import { DATASETS } from './dataset.ts';
 import type { Faults } from './faults.ts';
 import type { Life } from './life.ts';
 import type { Mutation } from './mutation.ts';
@@ -21,9 +21,10 @@ import { type RegistryTable, SimModelRegistry } from './sim-model-registry.ts';
 import type { Network, Server } from './sim-network.ts';
 import { type ObjectTable, SimObjectStore } from './sim-object-store.ts';
 import { SimOutbox } from './sim-outbox.ts';
+import { SimPromotions } from './sim-releases.ts';
 import { SimOrchestratorStore, type StoreWorld } from './sim-orchestrator-store.ts';
 import type { SimSubscription } from './sim-subscription.ts';
-import type { Workspace } from './sim-activities.ts';
+import type { Workspace } from './activity-tools.ts';
 import type { Simulator } from './simulator.ts';
 import type { WorldConfig } from './world-config.ts';
 
@@ -169,12 +170,13 @@ function gatewayOf(world: ProcessWorld, life: Life): Gateway {
   const outbox =
     world.config.profile === 'kafka' ? new SimOutbox(world.storeWorld, life, new SimBus(world.busWorld, life)) : null;
   return {
-    jobs: new SimJobStore(world.storeWorld, life, DATASET, outbox),
+    jobs: new SimJobStore(world.storeWorld, life, DATASETS, outbox),
     datasets: {
       projectExists: () => Promise.reject(new Error('uploads are not simulated')),
       addVersion: () => Promise.reject(new Error('uploads are not simulated')),
     },
     registry: new SimModelRegistry({ network: world.network, server: world.servers.models, table: world.models }, life),
+    promotions: new SimPromotions(world.storeWorld, life),
     objects: new SimObjectStore({ network: world.network, server: world.servers.objects, table: world.objects }, life),
     codec: world.codec,
     codeCommit: 'simulated',

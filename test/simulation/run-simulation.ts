@@ -14,6 +14,9 @@ import { configFrom, type WorldConfig } from './world-config.ts';
 /** Simulated time within which everything must have ended after the last fault. */
 const ENDS_WITHIN_MS = 300_000;
 
+/** A process that died with the last fault has been started again by then, and the session of its former life is over. */
+const RECOVERED_AFTER_MS = 12_000;
+
 export interface RunResult {
   readonly seed: number;
   readonly config: WorldConfig;
@@ -60,9 +63,17 @@ export async function runSimulation(
     world.clients.waiting === 0 &&
     [...world.database.jobs.values()].every(isFinalJob) &&
     world.database.outbox.length === 0;
-  await sim.runUntil(() => broken() || (sim.nowMs > faultsEndAtMs && ended()), faultsEndAtMs + ENDS_WITHIN_MS);
+  for (;;) {
+    const over = await sim.runUntil(
+      () => broken() || (sim.nowMs > faultsEndAtMs && (ended() || world.isQuiet)),
+      faultsEndAtMs + ENDS_WITHIN_MS,
+    );
+    if (!over || broken() || ended()) break;
+    world.checks.quiet();
+    if (broken() || !world.passQuietTime()) break;
+  }
   // 3. What is still under way arrives.
-  const settledAtMs = sim.nowMs + 2 * ANSWERS_WITHIN_MS;
+  const settledAtMs = Math.max(sim.nowMs + 2 * ANSWERS_WITHIN_MS, faultsEndAtMs + RECOVERED_AFTER_MS);
   await sim.runUntil(() => broken() || sim.nowMs >= settledAtMs, settledAtMs);
   if (!broken()) world.checks.atEnd(world.clients.accepted);
   return resultOf(seed, world);

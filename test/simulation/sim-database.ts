@@ -11,6 +11,7 @@ import type {
 } from '../../services/orchestrator/app/commit.ts';
 import { FencedError } from '../../services/orchestrator/app/store.ts';
 import { BudgetTables } from './budget-tables.ts';
+import { ReleaseTables } from './release-tables.ts';
 import { DatabaseError } from './database-error.ts';
 import type { Life } from './life.ts';
 
@@ -35,7 +36,7 @@ export interface TransactionPart {
 }
 
 /**
- * The tables of `lib/postgres/migrations/0003` to `0005` in memory, with their unique keys, fences and upserts. Every method is one transaction: what
+ * The tables of `lib/postgres/migrations/0003` to `0005`, `0011` and `0012` in memory, with their unique keys, fences and upserts. Every method is one transaction: what
  * can refuse it is checked before anything is changed.
  */
 export class SimDatabase {
@@ -47,6 +48,7 @@ export class SimDatabase {
   readonly jobs = new Map<string, JobRow>();
   readonly shards = new Map<number, { owner: string; epoch: number }>();
   readonly budget = new BudgetTables();
+  readonly releases = new ReleaseTables();
   outbox: OutboxRow[] = [];
   readonly #claims = new Set<string>();
   #messageIds = new Map<string, Set<string>>();
@@ -76,6 +78,10 @@ export class SimDatabase {
     part.check();
     for (const event of commit.events) this.#append(event);
     for (const row of commit.workflows) this.#saveWorkflow(row);
+    for (const row of commit.extras) this.saveExtras(row);
+    for (const row of commit.children) this.insertChild(row);
+    for (const jobId of commit.reopened) this.reopen(jobId);
+    this.releases.commit(commit);
     for (const row of commit.activities)
       this.activities.set(activityKey(row.workflowId, row.activityId), this.#upserted(row));
     for (const row of commit.jobs) this.#saveJob(row);
@@ -140,6 +146,46 @@ export class SimDatabase {
     return sameKey || other.id === job.id || other.workflowId === job.workflowId;
   }
 
+  /** `orchestrator_save_workflow_extras`. */
+  saveExtras({ workflowId, paused, parent, deadlineAtMs }: Commit['extras'][number]): void {
+    const row = this.workflows.get(workflowId);
+    if (row !== undefined) this.workflows.set(workflowId, { ...row, paused, parent, deadlineAtMs });
+  }
+
+  /** `orchestrator_save_children`: project, priority, labels and submitter are the parent's; nothing for a parent that is not there. */
+  insertChild(child: Commit['children'][number]): void {
+    const parent = this.jobs.get(child.parentJobId);
+    if (parent === undefined) return;
+    const job: JobRow = {
+      ...parent,
+      id: child.jobId,
+      type: child.jobType as JobRow['type'],
+      idempotencyKey: `${parent.idempotencyKey}${child.keySuffix}`,
+      requestDigest: '',
+      workflowId: child.workflowId,
+      spec: JSON.parse(child.specJson),
+      description: '',
+      status: JOB_STATUS.submitted,
+      step: null,
+      result: null,
+      error: null,
+      gpuSecondsEstimate: 0,
+      submittedAt: new Date(child.atMs),
+      startedAt: null,
+      finishedAt: null,
+      parentJobId: parent.id,
+      deleted: false,
+    };
+    if ([...this.jobs.values()].some((other) => this.isTaken(other, job))) return;
+    this.jobs.set(job.id, job);
+  }
+
+  /** `orchestrator_reopen_jobs`: the end of a job that is retried is taken back. */
+  reopen(jobId: string): void {
+    const job = this.jobs.get(jobId);
+    if (job !== undefined) this.jobs.set(jobId, { ...job, finishedAt: null, result: null, error: null });
+  }
+
   /** `insert ... on conflict do nothing`, then the reservation; the caller publishes in `also`. */
   insertJob(job: JobRow, also: () => void): 'created' | 'exists' | 'overBudget' {
     if ([...this.jobs.values()].some((other) => this.isTaken(other, job))) return 'exists';
@@ -174,7 +220,8 @@ export class SimDatabase {
   /** Only these columns change; a snapshot stays when none comes, and its seq never falls. */
   #saveWorkflow(row: WorkflowRow): void {
     const before = this.workflows.get(row.workflowId);
-    if (before === undefined) return void this.workflows.set(row.workflowId, row);
+    // What the row says besides comes with `extras`.
+    if (before === undefined) return void this.workflows.set(row.workflowId, { ...row, paused: false, parent: null });
     const { status, state, seq, running, parkedReason } = row;
     this.workflows.set(row.workflowId, {
       ...before,

@@ -1,5 +1,5 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
-import type { JobStatus } from '#lib/contracts/jobs.ts';
+import { JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import type {
   DatasetVersion,
   Inserted,
@@ -17,14 +17,19 @@ import type { StoreWorld } from './sim-orchestrator-store.ts';
 export class SimJobStore implements JobStore {
   readonly #world: StoreWorld;
   readonly #life: Life;
-  readonly #dataset: Omit<DatasetVersion, 'project'>;
+  readonly #datasets: readonly Omit<DatasetVersion, 'project'>[];
   readonly #outbox: SimOutbox | null;
 
   /** `outbox`: where messages go that cannot be part of the transaction; null on the embedded profile. */
-  constructor(world: StoreWorld, life: Life, dataset: Omit<DatasetVersion, 'project'>, outbox: SimOutbox | null) {
+  constructor(
+    world: StoreWorld,
+    life: Life,
+    datasets: readonly Omit<DatasetVersion, 'project'>[],
+    outbox: SimOutbox | null,
+  ) {
     this.#world = world;
     this.#life = life;
-    this.#dataset = dataset;
+    this.#datasets = datasets;
     this.#outbox = outbox;
   }
 
@@ -39,10 +44,10 @@ export class SimJobStore implements JobStore {
         budget: this.#budget(query.project),
         existing: existing ?? null,
         datasets: query.datasets.map(({ name }) => {
-          const known = name === this.#dataset.name;
-          return { known, version: known ? { ...this.#dataset, project: query.project } : null };
+          const dataset = this.#datasets.find((each) => each.name === name);
+          return { known: dataset !== undefined, version: dataset ? { ...dataset, project: query.project } : null };
         }),
-        lastRetrainAtMs: null,
+        lastRetrainAtMs: this.#lastRetrain(query),
       };
     });
   }
@@ -93,8 +98,8 @@ export class SimJobStore implements JobStore {
     throw new Error('the ingress of records is not simulated');
   }
 
-  publish(): Promise<void> {
-    throw new Error('the ingress of records is not simulated');
+  publish(messages: readonly OutgoingMessage[]): Promise<void> {
+    return this.#call('publish', () => this.#publish(messages));
   }
 
   change(): Promise<JobRow | null> {
@@ -112,6 +117,17 @@ export class SimJobStore implements JobStore {
     if (outbox === null) return broker.append(broker.route(messages));
     const row = this.#world.database.appendOutbox(messages, this.#world.sim.nowMs);
     this.#world.network.notify(this.#life, 'outbox', 'notification lost', () => outbox.committed(row));
+  }
+
+  /** Of the model, and not skipped; epoch ms. */
+  #lastRetrain({ project, retrainOf }: SnapshotQuery): number | null {
+    if (retrainOf === null) return null;
+    const times = [...this.#world.database.jobs.values()].flatMap((job) => {
+      const model = (job.spec as { model?: { name?: string } }).model?.name;
+      const counts = job.type === 'retrain' && job.project === project && job.status !== JOB_STATUS.skipped;
+      return counts && model === retrainOf ? [job.submittedAt.getTime()] : [];
+    });
+    return times.length === 0 ? null : Math.max(...times);
   }
 
   #budget(project: string): Budget {

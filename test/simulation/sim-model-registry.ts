@@ -33,6 +33,16 @@ export class RegistryTable {
     this.onVersion(created, by);
     return created;
   }
+
+  /** Null when there is no such version. */
+  tag(project: string, name: string, version: number, tags: Readonly<Record<string, string>>): ModelVersion | null {
+    const at = this.versions.findIndex((v) => v.project === project && v.name === name && v.version === version);
+    const found = this.versions[at];
+    if (found === undefined) return null;
+    const tagged = { ...found, tags: { ...found.tags, ...tags } };
+    this.versions[at] = tagged;
+    return tagged;
+  }
 }
 
 export const registryUnavailable = (): TrainyardError =>
@@ -102,8 +112,17 @@ export class SimModelRegistry implements ModelRegistry {
     throw new Error('stages are not simulated');
   }
 
-  setTags(): Promise<ModelVersion> {
-    throw new Error('tags are not simulated');
+  setTags(
+    project: string,
+    name: string,
+    version: number,
+    tags: Readonly<Record<string, string>>,
+  ): Promise<ModelVersion> {
+    return this.#call('set tags', () => {
+      const tagged = this.#table.tag(project, name, version, tags);
+      if (tagged === null) throw new TrainyardError('NotFound', `${name} has no version ${version}`);
+      return tagged;
+    });
   }
 
   listModels(): Promise<never[]> {

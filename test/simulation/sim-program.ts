@@ -32,13 +32,18 @@ export async function runProgram(
     readonly from?: number;
     readonly slowestStepMs: number;
     readonly afterStep?: (step: number) => Promise<void>;
+    /** Asked to leave with its state stored, after this step; called when there is one to store. */
+    readonly beforeYield?: (step: number) => Promise<void>;
   },
 ): Promise<void> {
-  const { steps, from = 0, afterStep } = options;
+  const { steps, from = 0, afterStep, beforeYield } = options;
   const fate = fateOf(world, steps, options.slowestStepMs);
   for (let step = from + 1; step <= steps; step++) {
     await pause(life, context.signal, fate.stepMs);
-    if (context.signal.aborted) leave(context.signal, step - 1);
+    if (context.signal.aborted) {
+      if (!mustAbandon(context.signal) && step - 1 > from) await beforeYield?.(step - 1);
+      leave(context.signal, step - 1);
+    }
     if (fate.end !== null && step === fate.atStep) await meetFate(world, life, context, fate.end);
     context.progress({ step, stepsTotal: steps });
     context.metrics([{ name: 'loss', step, value: 1 / step }]);

@@ -1,3 +1,4 @@
+import type { LagRow } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
@@ -5,13 +6,15 @@ import { Broker } from './broker.ts';
 import { Clients } from './client.ts';
 import { connectionLost, deadlock } from './database-error.ts';
 import { Faults } from './faults.ts';
+import { addFirstModels } from './first-models.ts';
 import { Checks } from './invariants/checks.ts';
 import { simulatedRegistry } from './job-kinds.ts';
 import type { Life } from './life.ts';
 import type { Mutation } from './mutation.ts';
+import { People } from './people.ts';
 import type { ProcessHost } from './process-host.ts';
 import { gatewayHost, orchestratorHost, type OrchestratorHost, type ProcessWorld, workerHost } from './processes.ts';
-import type { Workspace } from './sim-activities.ts';
+import type { Workspace } from './activity-tools.ts';
 import { type BusWorld, busUnavailable } from './sim-bus.ts';
 import { SimDatabase } from './sim-database.ts';
 import { RegistryTable, registryUnavailable } from './sim-model-registry.ts';
@@ -26,6 +29,14 @@ const BUDGET_GPU_SECONDS = 1_000_000;
 
 /** How often the broker looks for members whose session ran out. */
 const EXPIRE_EVERY_MS = 500;
+
+/** Longer than a message is under way without faults. */
+const QUIET_AFTER_MS = 3_000;
+
+const isBehind = ({ topic, nextOffset, endOffset }: LagRow): boolean =>
+  topic !== 'workers.events' && nextOffset < endOffset;
+
+const isWaiting = (state: string): boolean => state === 'queued' || state === 'placed' || state === 'running';
 
 const server = (name: string, unreachable: () => Error, refusal: () => Error): Server => ({
   name,
@@ -59,8 +70,13 @@ export class World implements ProcessWorld {
   readonly workers: ProcessHost[];
   readonly gateways: ReadonlyMap<ProcessHost, ReturnType<typeof gatewayHost>['serve']>;
   readonly clients: Clients;
+  readonly people: People;
   /** Warnings and errors that processes logged, newest last; part of a failure's report. */
   readonly logged: string[] = [];
+
+  #lastFactAtMs = 0;
+  /** By which the clocks are ahead of the world's since the faults stopped. */
+  #passedMs = 0;
 
   constructor(sim: Simulator, config: WorldConfig, codec: Codec, mutation: Mutation | null) {
     this.sim = sim;
@@ -81,7 +97,6 @@ export class World implements ProcessWorld {
       slots: new Map([...this.#workerSlots()].map(({ name, slots }) => [name, slots])),
       atLeastOnce: config.profile === 'kafka',
     });
-    this.#connectChecks();
     for (const { id, cap } of config.projects)
       this.database.budget.projects.set(id, {
         id,
@@ -90,6 +105,8 @@ export class World implements ProcessWorld {
         gpuSecondsReserved: 0,
         gpuSecondsUsed: 0,
       });
+    for (const { id } of config.projects) addFirstModels(id, this.models, this.database);
+    this.#connectChecks();
     mutation?.servers?.({
       database: this.database,
       broker: this.broker,
@@ -101,6 +118,7 @@ export class World implements ProcessWorld {
     const gateways = Array.from({ length: config.gateways }, (_, i) => gatewayHost(this, `g${i}`));
     this.gateways = new Map(gateways.map(({ host, serve }) => [host, serve]));
     this.clients = new Clients(sim, this.faults, this.gateways);
+    this.people = new People(this);
   }
 
   get hosts(): ProcessHost[] {
@@ -128,6 +146,45 @@ export class World implements ProcessWorld {
       notifyPeers: (sender) => this.#notifyPeers(sender),
       crash: (life) => this.crash(life),
     };
+  }
+
+  /** Nothing is logged, nothing can run, and nobody is about to do anything: what is left waits for its time. */
+  get isQuiet(): boolean {
+    if (this.sim.nowMs - this.#lastFactAtMs < QUIET_AFTER_MS) return false;
+    if (this.clients.waiting > 0 || this.people.busy || this.database.outbox.length > 0) return false;
+    if (this.broker.lag('orchestrator').some(isBehind)) return false;
+    return [...this.database.activities.values()].every(({ state, workflowId }) => {
+      const row = this.database.workflows.get(workflowId);
+      if (!isWaiting(state) || row?.status !== 'open' || row.paused) return true;
+      return state === 'queued' && !row.running && row.parent === null && this.#isFull(row.project);
+    });
+  }
+
+  /** As many workflows of the project run, or wait for children that rest, as may. */
+  #isFull(project: string): boolean {
+    const rows = [...this.database.workflows.values()];
+    const running = rows.filter((row) => row.project === project && row.status === 'open' && row.running);
+    const cap = this.database.budget.projects.get(project)?.maxRunningWorkflows ?? 0;
+    return running.filter(({ parent }) => parent === null).length >= cap;
+  }
+
+  /**
+   * Passes the time until the next timer or deadline at once: every clock is set forward by it. Hours of an approval, a canary or an execution timeout, in
+   * which nothing happens. False when nothing will ever come due.
+   */
+  passQuietTime(): boolean {
+    const open = [...this.database.workflows.values()].filter(({ status }) => status === 'open');
+    const due = Math.min(
+      ...open.map(({ deadlineAtMs }) => deadlineAtMs),
+      ...[...this.database.timers.values()].map(({ fireAtMs }) => fireAtMs),
+    );
+    if (!Number.isFinite(due)) return false;
+    const forwardMs = Math.max(0, due - this.sim.nowMs - this.#passedMs);
+    this.#passedMs += forwardMs;
+    this.sim.note(`quiet: ${forwardMs} ms pass`);
+    for (const { computer } of this.hosts) computer.offsetMs += forwardMs;
+    this.#lastFactAtMs = this.sim.nowMs;
+    return true;
   }
 
   /** All processes but the spare orchestrator, which joins when chance says so. */
@@ -169,7 +226,12 @@ export class World implements ProcessWorld {
 
   #connectChecks(): void {
     const { checks } = this;
-    this.database.onCommit = (commit) => checks.committed(commit);
+    this.database.onCommit = (commit) => {
+      if (commit.events.length > 0) this.#lastFactAtMs = this.sim.nowMs;
+      checks.committed(commit);
+      this.people.saw(commit);
+    };
+    this.database.releases.onPromotion = (entry) => checks.promoted(entry);
     this.broker.onAppend = (message) => checks.published(message);
     this.broker.onCommit = (groupId, positions) => checks.positionsCommitted(groupId, positions);
     this.models.onVersion = (version: ModelVersion) => checks.versionCreated(version);

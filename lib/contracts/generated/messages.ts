@@ -173,6 +173,34 @@ export interface ApprovalChanged {
   reminder: number;
 }
 
+/** An ApprovalVoteRequested did not count. */
+export interface ApprovalVoteRefused {
+  /** Header ce_id of the request. */
+  requestId: string;
+  /** As the request named it. */
+  approvalId: string;
+  /** As the request named it; the message key. */
+  project: string;
+  /** Stable error code (docs/errors.md), the same as REST answers with. */
+  code: string;
+  /** For people. */
+  message: string;
+}
+
+/** Public contract: another system answers an approval. The same as POST /v1/approvals/{id}/approve or /reject, with the same checks; header `authorization: Bearer <API key>` says whose vote it is. What became of it: ApprovalChanged on jobs.events when it counts, ApprovalVoteRefused when it does not. */
+export interface ApprovalVoteRequested {
+  /** As ApprovalChanged and GET /v1/approvals call it. */
+  approvalId: string;
+  /** Project id; the message key. */
+  project: string;
+  /** approve or reject. */
+  decision: string;
+  /** For people. */
+  comment: string | null;
+  /** Of the ticket that was reviewed. */
+  digest: string;
+}
+
 /** Command: stop a job. Ignored when it has ended. */
 export interface CancelJob {
   /** Message key. */
@@ -424,6 +452,28 @@ export interface StopActivity {
   reason: StopReason;
 }
 
+/** Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored. */
+export interface TrafficSplitChanged {
+  /** Project. */
+  project: string;
+  /** Model name; the message key is project/model. */
+  model: string;
+  /** Rises with every change of the model; gaps are possible. */
+  revision: number;
+  /** Version in prod; null = none. */
+  prodVersion: number | null;
+  /** Version that gets a share; null = no canary runs, and with it the members below. */
+  canaryVersion: number | null;
+  /** Version that gets the rest. */
+  baselineVersion: number | null;
+  /** Share of the canary, 0 to 100. */
+  weightPercent: number | null;
+  /** Job of the canary: part of the sticky hash (docs/decisions/0013). */
+  splitJobId: string | null;
+  /** Epoch milliseconds of the newest change that this covers. */
+  changedAtMs: number;
+}
+
 /** An attempt this worker runs now. */
 export interface RunningAttempt {
   /** The workflow the activity belongs to; the message key. */
@@ -462,6 +512,8 @@ export interface MessageTypes {
   ActivityYielded: ActivityYielded;
   AlertRaised: AlertRaised;
   ApprovalChanged: ApprovalChanged;
+  ApprovalVoteRefused: ApprovalVoteRefused;
+  ApprovalVoteRequested: ApprovalVoteRequested;
   CancelJob: CancelJob;
   CheckpointSaved: CheckpointSaved;
   DeadLetter: DeadLetter;
@@ -476,6 +528,7 @@ export interface MessageTypes {
   SignalWorkflow: SignalWorkflow;
   StartWorkflow: StartWorkflow;
   StopActivity: StopActivity;
+  TrafficSplitChanged: TrafficSplitChanged;
   WorkerHeartbeat: WorkerHeartbeat;
 }
 
@@ -489,6 +542,8 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   ActivityYielded: "{\"type\":\"record\",\"name\":\"ActivityYielded\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt stopped on request after its checkpoint was stored.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"startedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"finishedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"Preempted, Paused or WorkerStopping.\"},{\"name\":\"step\",\"type\":[\"null\",\"long\"],\"doc\":\"Step of the checkpoint.\",\"default\":null}]}",
   AlertRaised: "{\"type\":\"record\",\"name\":\"AlertRaised\",\"namespace\":\"trainyard.v1\",\"doc\":\"Something happened that people should hear of.\",\"fields\":[{\"name\":\"alertId\",\"type\":\"string\",\"doc\":\"Dedupe key.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"kind\",\"type\":\"string\",\"doc\":\"RolledBack or SafetyFailed.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"},{\"name\":\"detailJson\",\"type\":\"string\",\"doc\":\"What the job's answer says, as JSON.\"}]}",
   ApprovalChanged: "{\"type\":\"record\",\"name\":\"ApprovalChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"A job asks people, was answered, reminds them, or no longer asks.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"What POST /v1/approvals/{id}/approve calls it.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"Job.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"status\",\"type\":\"string\",\"doc\":\"open, approved, rejected, expired, voided or cancelled.\"},{\"name\":\"subjectJson\",\"type\":\"string\",\"doc\":\"What is to be reviewed: model version and digests of its reports.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the subject: a vote names it.\"},{\"name\":\"votes\",\"type\":\"int\",\"doc\":\"Votes so far.\"},{\"name\":\"required\",\"type\":\"int\",\"doc\":\"Approvals needed.\"},{\"name\":\"expiresAtMs\",\"type\":\"long\",\"doc\":\"Rejected when nobody has answered by then, epoch milliseconds.\"},{\"name\":\"reminder\",\"type\":\"int\",\"doc\":\"0: something changed; n: the n-th reminder that it waits.\"}]}",
+  ApprovalVoteRefused: "{\"type\":\"record\",\"name\":\"ApprovalVoteRefused\",\"namespace\":\"trainyard.v1\",\"doc\":\"An ApprovalVoteRequested did not count.\",\"fields\":[{\"name\":\"requestId\",\"type\":\"string\",\"doc\":\"Header ce_id of the request.\"},{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"As the request named it.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"As the request named it; the message key.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"Stable error code (docs/errors.md), the same as REST answers with.\"},{\"name\":\"message\",\"type\":\"string\",\"doc\":\"For people.\"}]}",
+  ApprovalVoteRequested: "{\"type\":\"record\",\"name\":\"ApprovalVoteRequested\",\"namespace\":\"trainyard.v1\",\"doc\":\"Public contract: another system answers an approval. The same as POST /v1/approvals/{id}/approve or /reject, with the same checks; header `authorization: Bearer <API key>` says whose vote it is. What became of it: ApprovalChanged on jobs.events when it counts, ApprovalVoteRefused when it does not.\",\"fields\":[{\"name\":\"approvalId\",\"type\":\"string\",\"doc\":\"As ApprovalChanged and GET /v1/approvals call it.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id; the message key.\"},{\"name\":\"decision\",\"type\":\"string\",\"doc\":\"approve or reject.\"},{\"name\":\"comment\",\"type\":[\"null\",\"string\"],\"doc\":\"For people.\",\"default\":null},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"Of the ticket that was reviewed.\"}]}",
   CancelJob: "{\"type\":\"record\",\"name\":\"CancelJob\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: stop a job. Ignored when it has ended.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who asked, for the log.\"},{\"name\":\"reason\",\"type\":[\"null\",\"string\"],\"doc\":\"Free text.\",\"default\":null}]}",
   CheckpointSaved: "{\"type\":\"record\",\"name\":\"CheckpointSaved\",\"namespace\":\"trainyard.v1\",\"doc\":\"A checkpoint is complete in the object store: its manifest is written.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"step\",\"type\":\"long\",\"doc\":\"Step it was taken at.\"},{\"name\":\"manifestKey\",\"type\":\"string\",\"doc\":\"Key of its manifest.\"},{\"name\":\"digest\",\"type\":\"string\",\"doc\":\"SHA-256 of the manifest.\"}]}",
   DeadLetter: "{\"type\":\"record\",\"name\":\"DeadLetter\",\"namespace\":\"trainyard.v1\",\"doc\":\"A message that could not be processed, with its raw bytes.\",\"fields\":[{\"name\":\"topic\",\"type\":\"string\",\"doc\":\"Where it came from.\"},{\"name\":\"partition\",\"type\":\"int\",\"doc\":\"Its partition.\"},{\"name\":\"offset\",\"type\":\"long\",\"doc\":\"Its offset.\"},{\"name\":\"key\",\"type\":[\"null\",\"string\"],\"doc\":\"Its key.\",\"default\":null},{\"name\":\"headers\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"doc\":\"Its headers.\"},{\"name\":\"value\",\"type\":\"bytes\",\"doc\":\"Its raw bytes.\"},{\"name\":\"code\",\"type\":\"string\",\"doc\":\"A code of the error catalogue.\"},{\"name\":\"reason\",\"type\":\"string\",\"doc\":\"What was wrong.\"},{\"name\":\"consumer\",\"type\":\"string\",\"doc\":\"Who could not read it.\"},{\"name\":\"atMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds.\"}]}",
@@ -503,6 +558,7 @@ export const MESSAGE_SCHEMAS: Readonly<Record<keyof MessageTypes, string>> = {
   SignalWorkflow: "{\"type\":\"record\",\"name\":\"SignalWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: something that a running workflow reacts to. Recorded and without effect when the workflow has ended or does not wait for it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"Message key.\"},{\"name\":\"signal\",\"type\":\"string\",\"doc\":\"pause, resume, retry, approval.vote, child.reported, child.ended, child.resumed, canary.verdict.\"},{\"name\":\"dataJson\",\"type\":\"string\",\"doc\":\"What belongs to the signal, as JSON.\"},{\"name\":\"requestedBy\",\"type\":\"string\",\"doc\":\"Who sent it, for the log: a key id, a workflow id, a service.\"}]}",
   StartWorkflow: "{\"type\":\"record\",\"name\":\"StartWorkflow\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command: run a workflow for an accepted job. A second one with the same workflow id is a no-op.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"`wf-<type>-<project>.<idempotencyKey>`; the message key.\"},{\"name\":\"jobId\",\"type\":\"string\",\"doc\":\"The job this workflow is the root of.\"},{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project id.\"},{\"name\":\"jobType\",\"type\":\"string\",\"doc\":\"fine_tune, hpo, retrain, rlhf or eval_only.\"},{\"name\":\"priority\",\"type\":\"int\",\"doc\":\"0 low, 1 normal, 2 high, 3 urgent.\"},{\"name\":\"submittedAtMs\",\"type\":\"long\",\"doc\":\"When the job was accepted, epoch milliseconds: the order within a priority.\"},{\"name\":\"inputJson\",\"type\":\"string\",\"doc\":\"Input of the machine as JSON: the spec with every reference resolved.\"},{\"name\":\"parentJson\",\"type\":[\"null\",\"string\"],\"doc\":\"The workflow that started this one as its child, as JSON {workflowId, childId, reports}; null: a job somebody asked for.\",\"default\":null},{\"name\":\"submittedBy\",\"type\":[\"null\",\"string\"],\"doc\":\"Who asked for the job: a key id. Nobody approves a job of their own.\",\"default\":null}]}",
   StopActivity: "{\"type\":\"record\",\"name\":\"StopActivity\",\"namespace\":\"trainyard.v1\",\"doc\":\"Command to all workers: end an attempt. A worker that does not run it ignores it.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"},{\"name\":\"reason\",\"type\":{\"type\":\"enum\",\"name\":\"StopReason\",\"namespace\":\"trainyard.v1\",\"symbols\":[\"Cancelled\",\"Preempted\",\"Paused\",\"Revoked\"],\"doc\":\"Cancelled and Revoked: stop at once. Preempted and Paused: checkpoint, then yield.\"},\"doc\":\"Why.\"}]}",
+  TrafficSplitChanged: "{\"type\":\"record\",\"name\":\"TrafficSplitChanged\",\"namespace\":\"trainyard.v1\",\"doc\":\"Which versions of a model answer from now on, whole: a later revision replaces an earlier one, an earlier one that comes late is ignored.\",\"fields\":[{\"name\":\"project\",\"type\":\"string\",\"doc\":\"Project.\"},{\"name\":\"model\",\"type\":\"string\",\"doc\":\"Model name; the message key is project/model.\"},{\"name\":\"revision\",\"type\":\"long\",\"doc\":\"Rises with every change of the model; gaps are possible.\"},{\"name\":\"prodVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version in prod; null = none.\"},{\"name\":\"canaryVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets a share; null = no canary runs, and with it the members below.\"},{\"name\":\"baselineVersion\",\"type\":[\"null\",\"int\"],\"default\":null,\"doc\":\"Version that gets the rest.\"},{\"name\":\"weightPercent\",\"type\":[\"null\",\"double\"],\"default\":null,\"doc\":\"Share of the canary, 0 to 100.\"},{\"name\":\"splitJobId\",\"type\":[\"null\",\"string\"],\"default\":null,\"doc\":\"Job of the canary: part of the sticky hash (docs/decisions/0013).\"},{\"name\":\"changedAtMs\",\"type\":\"long\",\"doc\":\"Epoch milliseconds of the newest change that this covers.\"}]}",
   WorkerHeartbeat: "{\"type\":\"record\",\"name\":\"WorkerHeartbeat\",\"namespace\":\"trainyard.v1\",\"doc\":\"Capacity of a worker, sent at start, every few seconds and at its end.\",\"fields\":[{\"name\":\"workerId\",\"type\":\"string\",\"doc\":\"Name of the worker, stable over restarts of its pod.\"},{\"name\":\"incarnation\",\"type\":\"string\",\"doc\":\"Changes at every start of the worker process.\"},{\"name\":\"lane\",\"type\":\"string\",\"doc\":\"cpu or gpu.\"},{\"name\":\"slots\",\"type\":\"int\",\"doc\":\"Attempts it can run at once; 0 = stopping.\"},{\"name\":\"running\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"RunningAttempt\",\"namespace\":\"trainyard.v1\",\"doc\":\"An attempt this worker runs now.\",\"fields\":[{\"name\":\"workflowId\",\"type\":\"string\",\"doc\":\"The workflow the activity belongs to; the message key.\"},{\"name\":\"activityId\",\"type\":\"string\",\"doc\":\"Unique within the workflow, e.g. `run_training`.\"},{\"name\":\"epoch\",\"type\":\"int\",\"doc\":\"The fencing token: number of the attempt, from 1.\"}]}},\"doc\":\"What it runs now.\"},{\"name\":\"partitions\",\"type\":{\"type\":\"array\",\"items\":\"int\"},\"doc\":\"Partitions of its lane topic that it consumes.\"},{\"name\":\"deviceJson\",\"type\":[\"null\",\"string\"],\"doc\":\"Device counters as JSON: name, utilisation, memory per device.\",\"default\":null}]}",
 };
 

@@ -25,6 +25,8 @@ create table retrain_policies (
   policy jsonb not null,
   enabled boolean not null,
   revision bigint not null default nextval('drift_revisions'),
+  -- Key id: its jobs are this key's, which therefore cannot approve them.
+  updated_by text,
   updated_at_ms bigint not null,
   primary key (project, model)
 );
@@ -90,6 +92,8 @@ create table drift_signals (
   -- Counts the signals of the model; null unless signalled.
   number int,
   at_ms bigint not null,
+  -- Key id of the person who asked; null for all others.
+  requested_by text,
   -- The retrain job, or why there is none: written by the gateway.
   job_id text,
   refusal jsonb,

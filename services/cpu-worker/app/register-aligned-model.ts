@@ -1,6 +1,7 @@
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
+import { SAFETY_GATE_TAG } from '#lib/promotion/safety-gate.ts';
 import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { baseDigest, modelTags, requireOwnArtifacts } from './registered-model.ts';
@@ -55,7 +56,7 @@ export async function registerAlignedModel(
     tags: {
       ...(await modelTags(platform, { ...input, base })),
       'trainyard.method': run.method,
-      'trainyard.safety': 'passed',
+      [SAFETY_GATE_TAG]: 'passed',
       'trainyard.report.safety': safetyReport.digest,
       'trainyard.report.quality': qualityReport.digest,
     },

@@ -2,6 +2,7 @@ import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import { whenRegistryServes } from '#lib/worker/registry-wait.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
+import { trainingDataTags } from '../domain/training-data-tags.ts';
 import { baseDigest, modelTags, requireOwnArtifacts } from './registered-model.ts';
 
 /** Step 11 of the flow: a model version in stage `dev` with its whole lineage. The job is the dedupe key: however often it runs, one version. */
@@ -28,7 +29,7 @@ export async function registerModel(
       evaluationReportDigest: report.digest,
       manifestDigest: artifacts.digest,
     },
-    tags: await modelTags(platform, input),
+    tags: { ...(await modelTags(platform, input)), ...trainingDataTags(input) },
   };
   const version = await whenRegistryServes(platform, signal, (registry) => registry.createVersion(created));
   platform.log.info({ jobId, name, version: version.version, epoch }, 'model version registered');

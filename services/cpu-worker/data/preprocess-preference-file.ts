@@ -6,7 +6,7 @@ import { type SplitRow, writeTokenRows } from '#lib/datasets/row-folder-writer.t
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { loadTokenizer } from '#lib/text/tokenizer.ts';
 import type { InspectedPair } from '../domain/preference-inspection.ts';
-import { readPreferenceRow } from '../domain/preference-row.ts';
+import { readPreferenceRow } from '#lib/datasets/documents/preference-row.ts';
 import { DEFAULT_VALIDATION_LIMITS } from '#lib/datasets/documents/dataset-limits.ts';
 import { type InspectPreferenceFile, inspectPreferenceFile } from './inspect-preference-file.ts';
 import type { PreprocessProgress } from './preprocess-dataset-file.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Counter } from 'prom-client';
-import type { Bus, Subscription } from '#lib/bus/port.ts';
+import type { Bus } from '#lib/bus/port.ts';
 import { TOPICS } from '#lib/contracts/topics.ts';
 import type { Logger } from '#lib/service/logger.ts';
 import type { Registry } from '#lib/service/metrics.ts';
@@ -8,10 +8,8 @@ import { Intake, type IntakeCounts, type IntakePorts } from '../app/intake.ts';
 
 /** Observations of a batch at most: 5 MB of them, and half a second of work. Every batch stores its versions' sketches, so larger is cheaper. */
 const MAX_BATCH = 5_000;
-/** Less than that and nothing else was waiting: the clock may close windows. */
-const CAUGHT_UP_BELOW = MAX_BATCH / 2;
-/** How long a quiet bus is waited for, and thus how late a silent version's window closes. */
-const MAX_WAIT_MS = 1_000;
+/** How long a quiet bus is waited for, and how often windows of silent versions are looked for. */
+const CLOCK_EVERY_MS = 1_000;
 /** Wait before another try when the database cannot be reached. */
 const RETRY_MS = 500;
 
@@ -38,9 +36,18 @@ export async function startIntake(
   const intake = new Intake({ ...ports, subscription }, limits);
   const count = counters(metrics);
   const stopping = new AbortController();
+  let lookAtMs = 0;
   const turn = async (): Promise<void> => {
     try {
-      count(await takeBatch(intake, subscription));
+      const messages = await subscription.poll({ maxMessages: MAX_BATCH, maxWaitMs: CLOCK_EVERY_MS });
+      const nowMs = Date.now();
+      if (messages.length > 0) count(await intake.take(messages, nowMs));
+      if (nowMs < lookAtMs) return;
+      const own = new Set(subscription.assignment().map(({ partition }) => partition));
+      // Woken to stop, it has not waited: that is no quiet.
+      const quiet = messages.length === 0 && !stopping.signal.aborted;
+      count(await intake.closeByClock({ nowMs, quiet, own, partitions: TOPICS[TOPIC].partitions }));
+      lookAtMs = nowMs + CLOCK_EVERY_MS;
     } catch (error) {
       logger.warn({ err: error }, 'batch not stored, taking it again');
       await subscription.rewind().catch(() => undefined);
@@ -59,22 +66,6 @@ export async function startIntake(
       await subscription.close();
     },
   };
-}
-
-async function takeBatch(intake: Intake, subscription: Subscription): Promise<IntakeCounts> {
-  const messages = await subscription.poll({ maxMessages: MAX_BATCH, maxWaitMs: MAX_WAIT_MS });
-  const caughtUp = messages.length < CAUGHT_UP_BELOW;
-  const taken = await intake.take(messages, { nowMs: Date.now(), caughtUp: false });
-  if (!caughtUp) return taken;
-  const own = new Set(subscription.assignment().map(({ partition }) => partition));
-  const closed = await intake.closeByClock(Date.now(), { own, count: TOPICS[TOPIC].partitions });
-  return { observations: taken.observations, windows: sum(taken.windows, closed.windows) };
-}
-
-function sum(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): Record<string, number> {
-  const all: Record<string, number> = { ...a };
-  for (const [key, count] of Object.entries(b)) all[key] = (all[key] ?? 0) + count;
-  return all;
 }
 
 function counters(metrics: Registry): (counts: IntakeCounts) => void {

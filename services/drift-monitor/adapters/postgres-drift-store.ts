@@ -50,12 +50,9 @@ export class PostgresDriftStore implements DriftStore {
     return new Map(rows.map(({ observation_id, prediction, label }) => [observation_id, { prediction, label }]));
   }
 
-  async due(nowMs: number, limit: number): Promise<VersionKey[]> {
-    const { rows } = await this.#database.query<{ project: string; model: string; version: number }>(DUE, [
-      nowMs,
-      limit,
-    ]);
-    return rows;
+  async due(nowMs: number, limit: number): Promise<(VersionKey & { readonly dueAtMs: number })[]> {
+    const { rows } = await this.#database.query<VersionKey & { due_at_ms: number }>(DUE, [nowMs, limit]);
+    return rows.map(({ project, model, version, due_at_ms }) => ({ project, model, version, dueAtMs: due_at_ms }));
   }
 
   async transaction<T>(work: (tx: DriftTransaction) => Promise<T>): Promise<T> {
@@ -123,11 +120,13 @@ const LOAD = {
 
 const KNOWN = {
   name: 'drift-known',
-  text: `select o.observation_id, o.prediction, o.label from unnest($4::text[]) as k(id)
-  join observations o on o.project = $1 and o.model = $2 and o.model_version = $3 and o.observation_id = k.id`,
+  // Lateral, so that the id is part of the look-up: as a join, the plan made on the empty table read all rows of the version for each id (425 ms a batch).
+  text: `select o.observation_id, o.prediction, o.label from unnest($4::text[]) as k(id) cross join lateral (
+  select observation_id, prediction, label from observations
+  where project = $1 and model = $2 and model_version = $3 and observation_id = k.id limit 1) o`,
 };
 
 const DUE = {
   name: 'drift-due',
-  text: 'select project, model, version from drift_windows where due_at_ms <= $1 order by due_at_ms limit $2',
+  text: 'select project, model, version, due_at_ms from drift_windows where due_at_ms <= $1 order by due_at_ms limit $2',
 };

@@ -247,10 +247,13 @@ const INSERT_OBSERVATIONS = {
 
 const LABEL_OBSERVATIONS = {
   name: 'drift-label-observations',
+  // Each row by its key first (see drift-known); a version has one writer, so the row stays where it was found.
   text: `update observations o set label = k.label
-         from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[]) as k(project, model, version, id, label)
-         where o.project = k.project and o.model = k.model and o.model_version = k.version and o.observation_id = k.id
-           and o.label is null`,
+         from (select u.label, found.at from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[]) as u(project, model, version, id, label)
+               cross join lateral (
+                 select ctid as at from observations
+                 where project = u.project and model = u.model and model_version = u.version and observation_id = u.id limit 1) found) k
+         where o.ctid = k.at and o.label is null`,
 };
 
 const INSERT_WATCH = {

@@ -14,6 +14,9 @@ const CONSUMER = 'drift-monitor';
 /** Versions of one transaction at most: those of a batch are in memory together. */
 const MAX_VERSIONS = MAX_WATCHES / 2;
 
+/** Silent versions looked at in one go; most belong to other monitors when there are several. */
+const MAX_DUE = 1_000;
+
 export interface IntakePorts {
   readonly codec: Codec;
   readonly store: DriftStore;
@@ -35,6 +38,8 @@ export interface IntakeCounts {
 export class Intake {
   readonly #ports: IntakePorts;
   readonly #cache: WatchCache;
+  /** By partition: everything that was sent there before is taken in. */
+  readonly #readUpToMs = new Map<number, number>();
 
   /** `observationsPerWindow`: beyond it a version's observations are thinned (`domain/flood-gate.ts`). */
   constructor(ports: IntakePorts, limits: { readonly observationsPerWindow: number }) {
@@ -42,72 +47,72 @@ export class Intake {
     this.#cache = new WatchCache(ports.store, limits.observationsPerWindow);
   }
 
-  /** One batch. `caughtUp`: nothing else waits on its partitions, so the clock may close its versions' windows. */
-  async take(
-    messages: readonly ReceivedMessage[],
-    now: { readonly nowMs: number; readonly caughtUp: boolean },
-  ): Promise<IntakeCounts> {
+  /** One batch. */
+  async take(messages: readonly ReceivedMessage[], nowMs: number): Promise<IntakeCounts> {
     const { codec, subscription } = this.#ports;
     await codec.prepare(messages.map((message) => message.value));
-    const { versions, letters } = accept(codec, messages, now.nowMs);
+    const { versions, letters, sentMs } = accept(codec, messages, nowMs);
     const tally = new Tally();
     tally.observations('refused', letters.length);
     const chunks = chunksOf([...versions.values()], MAX_VERSIONS);
     // Letters go with the last one: a batch that fails before comes again, and would send them again.
     for (const [at, chunk] of chunks.entries())
-      await this.#turn(chunk, at === chunks.length - 1 ? letters : [], now, tally);
+      await this.#turn(chunk, at === chunks.length - 1 ? letters : [], nowMs, tally);
     if (chunks.length === 0 && letters.length > 0) await this.#ports.store.transaction((tx) => tx.publish(letters));
     const ends = new Map(
       messages.map((m) => [m.partition, { topic: m.topic, partition: m.partition, nextOffset: m.offset + 1 }]),
     );
     await subscription.commit([...ends.values()]);
+    for (const [partition, atMs] of sentMs)
+      this.#readUpToMs.set(partition, Math.max(this.#readUpToMs.get(partition) ?? 0, atMs));
     return tally.counts();
   }
 
   /**
-   * Closes the windows of versions that fell silent. For partitions of this monitor on which nothing waits: `partitions` says which. Returns
-   * what was decided.
+   * Closes the windows of versions that fell silent, in this monitor's own partitions, by the time up to which each is read: that at which its
+   * newest message was sent, or now when a poll found nothing (`quiet`). So a backlog, however it is cut into batches, is never taken for silence, and
+   * a busy neighbour on the partition keeps no window open.
    */
-  async closeByClock(
-    nowMs: number,
-    partitions: { readonly own: ReadonlySet<number>; readonly count: number },
-  ): Promise<IntakeCounts> {
+  async closeByClock(clock: {
+    readonly nowMs: number;
+    readonly quiet: boolean;
+    readonly own: ReadonlySet<number>;
+    readonly partitions: number;
+  }): Promise<IntakeCounts> {
     const tally = new Tally();
-    const due = await this.#ports.store.due(nowMs, MAX_WATCHES);
-    const own = due.filter(({ model }) => partitions.own.has(partitionOf(model, partitions.count)));
-    for (const chunk of chunksOf(own, MAX_VERSIONS))
-      await this.#turn(
-        chunk.map((key) => ({ key, batch: [] })),
-        [],
-        { nowMs, caughtUp: true },
-        tally,
-      );
+    const due = await this.#ports.store.due(clock.nowMs, MAX_DUE);
+    const silent = due.flatMap(({ dueAtMs, ...key }): VersionBatch[] => {
+      const partition = partitionOf(key.model, clock.partitions);
+      const clockMs = clock.quiet ? clock.nowMs : (this.#readUpToMs.get(partition) ?? 0);
+      return clock.own.has(partition) && dueAtMs <= clockMs ? [{ key, batch: [], clockMs }] : [];
+    });
+    for (const chunk of chunksOf(silent, MAX_VERSIONS)) await this.#turn(chunk, [], clock.nowMs, tally);
     return tally.counts();
   }
 
   async #turn(
     versions: readonly VersionBatch[],
     letters: readonly OutgoingMessage[],
-    now: { readonly nowMs: number; readonly caughtUp: boolean },
+    nowMs: number,
     tally: Tally,
   ): Promise<void> {
     const keys = versions.map(({ key }) => key);
     try {
       const watches = await this.#cache.open(keys);
       const takings: Taking[] = [];
-      for (const [at, { key, batch }] of versions.entries()) {
+      for (const [at, { key, batch, clockMs }] of versions.entries()) {
         const { watch } = watches[at] as CachedWatch;
         const admitted = watch.admit(batch);
         const ids = [...new Set(admitted.map(({ observation }) => observation.observationId))];
         const known = ids.length === 0 ? new Map() : await this.#ports.store.known(key, ids);
-        const taking = watch.take(admitted, known, now);
+        const taking = watch.take(admitted, known, { nowMs: clockMs ?? nowMs, caughtUp: clockMs !== undefined });
         takings.push(taking);
         tally.taking(taking, batch.length - admitted.length, watches[at]?.referenceRevision === null);
       }
       const changed = watches.filter(
         (_, at) => (versions[at]?.batch.length ?? 0) > 0 || (takings[at]?.judged.length ?? 0) > 0,
       );
-      const rows = await this.#commit({ watches, takings, changed }, letters, now.nowMs);
+      const rows = await this.#commit({ watches, takings, changed }, letters, nowMs);
       for (const { reason, outcome } of rows) tally.windows(reason ?? outcome);
     } catch (error) {
       this.#cache.forget(keys);
@@ -161,14 +166,21 @@ interface TurnResult {
 interface VersionBatch {
   readonly key: VersionKey;
   readonly batch: readonly TakenObservation[];
+  /** Time up to which the clock may close its windows; absent: only its observations do. */
+  readonly clockMs?: number;
 }
 
-/** The observations by version, and dead letters for what is none. */
+/** The observations by version, dead letters for what is none, and when the newest message of each partition was sent. */
 function accept(
   codec: Codec,
   messages: readonly ReceivedMessage[],
   nowMs: number,
-): { versions: Map<string, { key: VersionKey; batch: TakenObservation[] }>; letters: OutgoingMessage[] } {
+): {
+  versions: Map<string, { key: VersionKey; batch: TakenObservation[] }>;
+  letters: OutgoingMessage[];
+  sentMs: Map<number, number>;
+} {
+  const sentMs = new Map<number, number>();
   const versions = new Map<string, { key: VersionKey; batch: TakenObservation[] }>();
   const letters: OutgoingMessage[] = [];
   for (const received of messages) {
@@ -178,6 +190,8 @@ function accept(
       continue;
     }
     if (decoded.message.type !== 'ObservationRecorded') continue;
+    // A sender's clock that runs ahead is no reason to close a window.
+    sentMs.set(received.partition, Math.min(decoded.message.timeMs, nowMs));
     const verdict = acceptObservation(decoded.message.payload, nowMs);
     if (!verdict.ok) {
       const refusal = { code: 'ValidationFailed' as const, reason: verdict.reason };
@@ -191,7 +205,7 @@ function accept(
     if (there === undefined) versions.set(id, { key, batch: [verdict] });
     else there.batch.push(verdict);
   }
-  return { versions, letters };
+  return { versions, letters, sentMs };
 }
 
 /** Of the watch after its change: its former revision is one less, or none. */

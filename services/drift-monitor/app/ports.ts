@@ -107,7 +107,7 @@ export interface DriftStore {
   load(versions: readonly VersionKey[]): Promise<LoadedVersion[]>;
   /** What is stored under the ids of one version. */
   known(version: VersionKey, observationIds: readonly string[]): Promise<Map<string, StoredAnswer>>;
-  /** Versions with a window that the clock may close. */
-  due(nowMs: number, limit: number): Promise<VersionKey[]>;
+  /** Versions with a window that the clock may close, the longest due first. */
+  due(nowMs: number, limit: number): Promise<(VersionKey & { readonly dueAtMs: number })[]>;
   transaction<T>(work: (tx: DriftTransaction) => Promise<T>): Promise<T>;
 }

@@ -90,7 +90,7 @@ export interface Taking {
 
 const NO_COUNTS = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as unknown as Counters;
 
-export const NEW_WATCH: WatchState = {
+const NEW_WATCH: WatchState = {
   windows: NO_WINDOWS,
   flood: { answers: NO_FLOOD, labels: NO_FLOOD },
   streak: NO_STREAK,

@@ -13,6 +13,7 @@ import { assembleCompletions, type InferenceAddress } from './assemble-completio
 import type { HttpLimits, HttpServices } from './http/app-types.ts';
 import { EventTail } from './http/event-tail.ts';
 import { httpMetrics } from './http/http-metrics.ts';
+import { PostgresApprovalStore } from './postgres/approval-store.ts';
 import { PostgresDatasetStore } from './postgres/dataset-store.ts';
 import { tailEvents } from './postgres/event-queries.ts';
 import { PostgresJobStore, type TransactionalPublisher } from './postgres/job-store.ts';
@@ -39,8 +40,10 @@ export function assembleGateway(parts: {
   const keys = new PostgresKeyStore(database);
   const traffic = new PostgresTraffic(database);
   const { inference = {} } = parts;
+  const promotions = new PostgresPromotionLedger(database);
   return {
     gateway: {
+      promotions,
       jobs: new PostgresJobStore(database, bus),
       datasets: new PostgresDatasetStore(database),
       registry,
@@ -51,10 +54,11 @@ export function assembleGateway(parts: {
       now,
     },
     database,
-    promotions: new PostgresPromotionLedger(database),
+    promotions,
     traffic,
     completions: assembleCompletions({ database, bus, codec, registry, traffic, inference, metrics, now }),
     keys,
+    approvals: new PostgresApprovalStore(database),
     authenticator: new Authenticator(keys, now),
     readiness,
     metrics,

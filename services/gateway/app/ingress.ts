@@ -1,27 +1,23 @@
 import type { OutgoingMessage, ReceivedMessage, Subscription } from '#lib/bus/port.ts';
 import { deadLetter, decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { JobRequested } from '#lib/contracts/generated/messages.ts';
-import { Name } from '#lib/contracts/jobs.ts';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { accessTo, type Principal } from '../domain/access.ts';
+import type { ApprovalStore } from './approvals.ts';
 import type { Gateway } from './ports.ts';
+import { cut, keyOf, MAX_FIELDS, principalOf, PROJECT_NAME } from './records.ts';
+import { takeVote, type VoteRecord, voteRefused } from './vote-requests.ts';
 import { acceptedMessage, SOURCE } from './job-messages.ts';
 import type { SubmitRequest } from './plan-job.ts';
 import { type BatchResult, submitBatch } from './submit-batch.ts';
 
 const CONSUMER = 'gateway';
 
-const PROJECT_NAME = new RegExp((Name as unknown as { pattern: string }).pattern);
-
-/** An answer repeats what a request said, which may be a megabyte of anything: so much of each member, and so many members. */
-const MAX_CHARACTERS = 1_000;
-const MAX_FIELDS = 100;
-const cut = (text: string): string => text.slice(0, MAX_CHARACTERS);
-
 export interface IngressPorts {
   readonly gateway: Gateway;
   /** Whose API key it is; null for none of ours. */
   readonly identify: (key: string) => Promise<Principal | null>;
+  readonly approvals: ApprovalStore;
   readonly subscription: Pick<Subscription, 'commit'>;
 }
 
@@ -29,6 +25,8 @@ export interface IngressCounts {
   accepted: number;
   repeated: number;
   rejected: number;
+  /** Votes on approvals that were passed on. */
+  votes: number;
   unreadable: number;
 }
 
@@ -51,16 +49,21 @@ export async function takeRequests(
   const { gateway } = ports;
   await gateway.codec.prepare(messages.map((message) => message.value));
   const answers: OutgoingMessage[] = [];
-  const counts: IngressCounts = { accepted: 0, repeated: 0, rejected: 0, unreadable: 0 };
+  const counts: IngressCounts = { accepted: 0, repeated: 0, rejected: 0, votes: 0, unreadable: 0 };
 
   // 1. Who asks for what.
   const asked: Request[] = [];
+  const votes: VoteRecord[] = [];
   for (const received of messages) {
     const decoded = decodeMessage(gateway.codec, received);
     if (!decoded.ok) {
       counts.unreadable++;
       answers.push(deadLetter(gateway.codec, received, decoded, CONSUMER, nowMs));
       continue;
+    }
+    if (decoded.message.type === 'ApprovalVoteRequested') {
+      const { id: requestId, payload } = decoded.message;
+      votes.push({ requestId, payload, headers: received.headers });
     }
     if (decoded.message.type !== 'JobRequested') continue;
     const request = await requestOf(ports, decoded.message.id, decoded.message.payload, received.headers);
@@ -78,7 +81,17 @@ export async function takeRequests(
     if (result !== undefined) answer(gateway, { request, result, answers, counts, nowMs });
   }
 
-  // 3. Answers, then positions.
+  // 3. Votes, as REST takes them.
+  for (const vote of votes) {
+    const refusal = await takeVote(ports, vote);
+    if (refusal === null) counts.votes++;
+    else {
+      counts.rejected++;
+      answers.push(voteRefused(gateway, vote, refusal, nowMs));
+    }
+  }
+
+  // 4. Answers, then positions.
   if (answers.length > 0) await gateway.jobs.publish(answers);
   const ends = new Map(messages.map((m) => [m.partition, { ...m, nextOffset: m.offset + 1 }]));
   await ports.subscription.commit(
@@ -123,10 +136,8 @@ async function requestOf(
   payload: JobRequested,
   headers: Readonly<Record<string, string>>,
 ): Promise<Request | TrainyardError> {
-  const key = /^Bearer (\S+)$/i.exec(headers['authorization'] ?? '')?.[1];
-  const principal = key === undefined ? null : await identify(key);
-  if (principal === null)
-    return new TrainyardError('Unauthenticated', 'header authorization: no API key, or one that is not known');
+  const principal = await principalOf(identify, headers);
+  if (principal instanceof TrainyardError) return principal;
   const access = accessTo(principal, payload.project, 'submitter');
   if (!access.ok) return new TrainyardError(access.code, access.reason);
   const { project, idempotencyKey, jobType: type, priority, labels, description } = payload;
@@ -151,8 +162,7 @@ function rejection(
 ): OutgoingMessage {
   return encodeMessage(codec, {
     topic: 'jobs.events',
-    // What is no project name came from outside and may be anything: no key for a bus.
-    key: PROJECT_NAME.test(project) ? project : 'unknown',
+    key: keyOf(project),
     type: 'JobRejected',
     payload: {
       requestId: cut(requestId),

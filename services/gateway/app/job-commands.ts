@@ -69,7 +69,8 @@ export async function deleteJob(gateway: Gateway, id: string, project: string | 
 
 const notFound = (id: string): TrainyardError => new TrainyardError('NotFound', `there is no job ${id}`);
 
-const conflict = (job: JobRow, what: string): TrainyardError =>
+/** The state of a job does not allow what was asked. */
+export const conflict = (job: JobRow, what: string): TrainyardError =>
   new TrainyardError('StateConflict', `the job is ${job.status}; it ${what}`, {
     details: { jobId: job.id, jobStatus: job.status },
   });

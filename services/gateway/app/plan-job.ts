@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { JOB_STATUS, priorityRank } from '#lib/contracts/jobs.ts';
-import { canonicalJson, type Json } from '#lib/kernel/canonical-json.ts';
+import { digestOf as sha256 } from '#lib/contracts/digest.ts';
 import { invariant, TrainyardError } from '#lib/kernel/errors.ts';
 import { type Budget, budgetRefusal, gpuSecondsFree } from '../domain/budget.ts';
 import { jobKind } from '../domain/job-kinds/registry.ts';
@@ -117,11 +116,6 @@ export function refuseOverBudget(budget: Budget, gpuSecondsEstimate: number): vo
     details: { gpuSecondsEstimate, gpuSecondsFree: gpuSecondsFree(budget), ...budget },
   });
 }
-
-const sha256 = (value: unknown): string =>
-  createHash('sha256')
-    .update(canonicalJson(value as Json))
-    .digest('hex');
 
 /** What makes two requests the same: everything but where it came from. */
 const requestDigestOf = ({ type, priority, spec, labels, description }: Submission): string =>

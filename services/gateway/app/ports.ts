@@ -2,6 +2,7 @@ import type { OutgoingMessage } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import type { DatasetFormat, JobStatus, JobType } from '#lib/contracts/jobs.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
+import type { PromotionLedger } from '#lib/promotion/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import type { Principal, Role } from '../domain/access.ts';
 import type { Budget } from '../domain/budget.ts';
@@ -144,6 +145,7 @@ export interface Gateway {
   readonly jobs: JobStore;
   readonly datasets: DatasetStore;
   readonly registry: ModelRegistry;
+  readonly promotions: Pick<PromotionLedger, 'stages'>;
   readonly objects: ObjectStore;
   readonly codec: Codec;
   readonly codeCommit: string;

@@ -3,7 +3,7 @@ import { Value } from 'typebox/value';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
-import { readManifest } from '#lib/object-store/manifest.ts';
+import { MANIFEST_NAME, readManifest } from '#lib/object-store/manifest.ts';
 import type {
   ArtifactsFinding,
   Champion,
@@ -39,10 +39,10 @@ export async function findReferences(
 
 /** Looks at each thing once, however many jobs of a batch name it. */
 export class Lookups {
-  readonly #gateway: Pick<Gateway, 'registry' | 'objects'>;
+  readonly #gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>;
   readonly #versions = new Map<string, Promise<ModelVersion | null>>();
 
-  constructor(gateway: Pick<Gateway, 'registry' | 'objects'>) {
+  constructor(gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>) {
     this.#gateway = gateway;
   }
 
@@ -57,21 +57,41 @@ export class Lookups {
   #find(project: string, reference: string): Promise<ModelVersion | null> {
     const { registry } = this.#gateway;
     const [name = '', alias] = reference.split('@');
-    if (alias !== undefined) return registry.resolve(project, name, alias);
+    if (alias !== undefined) return this.#resolve(project, name, alias);
     const slash = reference.lastIndexOf('/');
     return registry.getVersion(project, reference.slice(0, slash), Number(reference.slice(slash + 1)));
   }
 
+  /** Stages as the promotion ledger has them: the registry follows it, and may be behind. */
+  async #resolve(project: string, name: string, alias: string): Promise<ModelVersion | null> {
+    const { registry, promotions } = this.#gateway;
+    const [stages, shown] = await Promise.all([
+      promotions.stages(project, name),
+      registry.resolve(project, name, alias),
+    ]);
+    const withStage = (version: ModelVersion): ModelVersion => ({
+      ...version,
+      stage: stages.get(version.version) ?? version.stage,
+    });
+    if (alias === 'latest') return shown === null ? null : withStage(shown);
+    const inLedger = Math.max(0, ...[...stages].flatMap(([version, stage]) => (stage === alias ? [version] : [])));
+    const known = shown !== null && withStage(shown).stage === alias ? shown : null;
+    if (inLedger === 0 || (known !== null && known.version > inLedger)) return known;
+    const version = known?.version === inLedger ? known : await registry.getVersion(project, name, inLedger);
+    return version === null ? null : withStage(version);
+  }
+
   /** Artifacts are a project's own: those of another one are not there, whatever the digest. */
   async artifacts(project: string, { manifestKey, digest }: NamedArtifacts): Promise<ArtifactsFinding> {
-    if (!manifestKey.startsWith(`artifacts/${project}/`) || manifestKey.includes('..'))
+    if (!manifestKey.startsWith(`artifacts/${project}/`) || !manifestKey.endsWith(`/${MANIFEST_NAME}`))
       return { refusal: 'there are no such artifacts in the project' };
     try {
       const { files } = await readManifest(this.#gateway.objects, manifestKey, { expectedDigest: digest });
       const adapter = files.some(({ path }) => path === ADAPTER_FILE);
       return { refusal: adapter ? 'is an adapter without its base: name its registered version' : null };
     } catch (error) {
-      if (!(error instanceof TrainyardError) || error.retryable) throw error;
+      // Another digest counts as a damaged transfer elsewhere; here somebody wrote it.
+      if (!(error instanceof TrainyardError) || (error.retryable && error.code !== 'ChecksumMismatch')) throw error;
       return { refusal: `cannot be used: ${error.message}` };
     }
   }

@@ -79,7 +79,8 @@ async function refusableLater<T>(work: () => Promise<T>): Promise<T | TrainyardE
   }
 }
 
-function refusalOrThrow(error: unknown): TrainyardError {
+/** A refusal is an answer; what may pass by itself is thrown. */
+export function refusalOrThrow(error: unknown): TrainyardError {
   if (error instanceof TrainyardError && !error.retryable) return error;
   throw error instanceof Error ? error : new Error(messageOf(error));
 }

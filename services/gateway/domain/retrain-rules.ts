@@ -44,10 +44,18 @@ function checkSets({ comparison, data }: RetrainSpec, findings: Findings): Field
 const sameBytes = (one: DatasetFinding, other: DatasetFinding): boolean =>
   one.found && other.found && one.dataset.sha256 === other.dataset.sha256;
 
-function checkChampion({ model, data }: RetrainSpec, { champion }: Findings): FieldError[] {
+function checkChampion({ model, data, training }: RetrainSpec, { champion }: Findings): FieldError[] {
   if (champion === null)
     return data.mode === 'incremental'
       ? [at('/spec/data/mode', `incremental needs a version of ${model.name} whose data is known: use full`)]
       : [];
+  // A random start trains a tokenizer of its own: its windows are other items than the champion's, and nothing could be compared in pairs.
+  if ('config' in training.base)
+    return [
+      at(
+        '/spec/training/base',
+        `must be a registered model, such as ${model.name}@latest: a random start has another tokenizer, and could not be compared with version ${champion.version}`,
+      ),
+    ];
   return champion.finding.kind === 'unusable' ? [at('/spec/model/name', champion.finding.reason)] : [];
 }

@@ -10,6 +10,7 @@ import type { ResolvedSubject } from '#lib/contracts/eval-only-job.ts';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import { ModelReport } from '#lib/contracts/model-report.ts';
 import type { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
+import { readTokenRows } from '#lib/datasets/row-folder-reader.ts';
 import { FileObjectStore } from '#lib/object-store/file-store.ts';
 import { readManifest, uploadFolder } from '#lib/object-store/manifest.ts';
 import { type Activity, type ActivityContext, YieldedError } from '#lib/worker/activity.ts';
@@ -80,7 +81,9 @@ async function rowsOf(rows: readonly object[]): Promise<ResolvedDataset> {
   const body = Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const sha256 = createHash('sha256').update(body).digest('hex');
   const { key } = await store.put(`datasets/demo/items/${sha256}`, body);
-  const format = 'completion' in (rows[0] ?? {}) ? 'jsonl_prompt_completion' : 'jsonl_text';
+  const [first = {}] = rows;
+  const format =
+    'completion' in first ? 'jsonl_prompt_completion' : 'chosen' in first ? 'jsonl_preferences' : 'jsonl_text';
   return { name: 'items', version: 1, format, key, sha256, bytes: body.length };
 }
 
@@ -205,7 +208,7 @@ describe('a model against three others', () => {
   });
 
   test('is the same under each of its names, but for where the report lies', async () => {
-    for (const name of ['run_safety_evaluation', 'run_quality_evaluation', 'compare_with_champion', 'evaluate_best']) {
+    for (const name of ['run_safety_evaluation', 'run_quality_evaluation', 'compare_with_champion']) {
       const other = await run(name, input());
       expect(other.report).toEqual({
         key: `reports/demo/job-1/${name}/${output.report.digest}.json`,
@@ -213,6 +216,13 @@ describe('a model against three others', () => {
       });
     }
   });
+});
+
+test('one comparison asks nothing of the program that it could not do before', async () => {
+  const output = await run('evaluate_models', input({ jobId: 'one', compareWith: [base] }));
+  expect(output.comparisons.map(({ metrics }) => metrics)).toEqual([output.metrics]);
+  const spec = await readFile(join(root, 'workspace', 'jobs', 'one', 'spec-evaluate_models-e1.json'), 'utf8');
+  expect(Object.keys(JSON.parse(spec) as object)).not.toContain('comparisons');
 });
 
 test('a model can be evaluated for itself', async () => {
@@ -228,15 +238,22 @@ test('prompts and completions are scored on the completions', async () => {
   expect(named(output.metrics, 'held_out.loss').delta).toBeLessThan(0);
 });
 
-test('tokenized pairs of preference are scored by the reward against the first of the others', async () => {
-  const output = await run(
-    'evaluate_models',
-    input({
-      jobId: 'preferences',
-      preferences: await stored('preferences', world.preferencesDir),
-      suites: [{ suite: 'preference_accuracy', maxPairs: 0, beta: 0.1 }],
-    }),
-  );
+test('pairs of preference are scored by the reward against each of the others, tokenized or as a dataset', async () => {
+  const suites: Input['suites'] = [{ suite: 'preference_accuracy', maxPairs: 0, beta: 0.1 }];
+  const preferences = await stored('preferences', world.preferencesDir);
+  const output = await run('evaluate_models', input({ jobId: 'preferences', preferences, suites }));
+  // The held-out pairs as rows of text: the same ids, hence the same figures.
+  const { validation } = await readTokenRows(world.preferencesDir, 'trainyard-preferences/1');
+  const { tokenizer } = world.dataset;
+  const rows = Array.from({ length: validation.count }, (_, at) => {
+    const [prompt, chosen, rejected] = validation
+      .at(at)
+      .map((ids) => tokenizer.decode(ids).replace('<|endoftext|>', ''));
+    return { prompt, chosen, rejected };
+  });
+  const asRows = await run('evaluate_models', input({ jobId: 'rows', preferences: await rowsOf(rows), suites }));
+  expect(asRows.metrics).toEqual(output.metrics);
+  expect(asRows.comparisons).toEqual(output.comparisons);
   expect(named(output.metrics, 'preference.accuracy').count).toBe(40);
   expect(output.comparisons[1]?.metrics).toMatchObject([
     { name: 'preference.accuracy', value: 0.5 },
@@ -275,10 +292,11 @@ describe('what cannot be compared is refused for good before a program starts', 
       'DatasetMissing',
       async () => ({ dataset: { ...dataset, key: 'datasets/gone', sha256: '1'.repeat(64) } }),
     ],
-    'pairs that are not tokenized': [
+    'pairs as the text to score': [
       'DatasetFormatUnfit',
-      async () => ({ preferences: { ...dataset, format: 'jsonl_preferences' as const } }),
+      async () => ({ dataset: { ...dataset, format: 'jsonl_preferences' as const } }),
     ],
+    'text as pairs': ['DatasetFormatUnfit', async () => ({ preferences: dataset })],
     'preference accuracy without pairs': [
       'ValidationFailed',
       async () => ({ suites: [{ suite: 'preference_accuracy', maxPairs: 0, beta: 0.1 }] }),

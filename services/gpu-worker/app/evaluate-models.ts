@@ -12,7 +12,7 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
 import { jobFolder, pull } from '#lib/worker/workspace.ts';
 import { reportMarkdown } from '../domain/report-markdown.ts';
-import { evaluationData, preferencesDigest, tokenizedPairs } from './evaluation-data.ts';
+import { pairsToScore, preferencesDigest, textToScore } from './evaluation-data.ts';
 import { parseEvaluationReport, SAMPLES } from './evaluation-report.ts';
 import { commonTokenizer, pullSubject } from './evaluation-subjects.ts';
 import { type GpuPlatform, runTrainer } from './trainer-run.ts';
@@ -30,10 +30,10 @@ export async function evaluateModels(platform: GpuPlatform, context: Context): P
   requirePairs(input);
   // 1. What can be compared at all.
   const tokenizer = await commonTokenizer(platform, [input.subject, ...input.compareWith]);
-  const pairs = input.preferences === undefined ? null : tokenizedPairs(input.preferences);
   // 2. The items.
   const folder = join(platform.workspaceDir, jobFolder(input.jobId));
-  const data = await evaluationData(platform, context, tokenizer);
+  const data = await textToScore(platform, context, tokenizer);
+  const pairs = await pairsToScore(platform, context, tokenizer);
   const dataDir = join(folder, 'evaluation-data', data.digest);
   await pull(platform, data, dataDir, signal);
   const preferenceDataDir = pairs === null ? null : join(folder, 'evaluation-data', pairs.digest);
@@ -49,7 +49,9 @@ export async function evaluateModels(platform: GpuPlatform, context: Context): P
     protocol: 'trainyard-trainer/1',
     method: 'evaluate',
     model,
-    ...(baseline === undefined ? {} : { baseline, comparisons }),
+    ...(baseline === undefined ? {} : { baseline }),
+    // Programs that know one baseline only can do what needs no more.
+    ...(comparisons.length === 0 ? {} : { comparisons }),
     dataDir,
     ...(preferenceDataDir === null ? {} : { preferenceDataDir }),
     outputDir,

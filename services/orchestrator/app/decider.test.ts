@@ -64,3 +64,42 @@ it.each(['log', 'snapshot'] as const)(
     expect(row).toMatchObject({ state: 'done', waitingMs: 0, usefulMs: 0, lostMs: 0, endedAtMs: STARTED_MS });
   },
 );
+
+const PAUSED: Fact = { type: 'PauseRequested', data: { requestedBy: 'me', reason: null } };
+const RESUMED: Fact = { type: 'ResumeRequested', data: { requestedBy: 'me' } };
+
+/** A workflow whose first activity was placed and not heard of, and whoever decides for it. */
+function placed() {
+  const memory = new ShardMemory(noStore, registry);
+  const decider = new Decider(registry, memory, new Announcements(singleObjectCodec()));
+  const cell = newCell('wf', 0);
+  const says = (fact: Fact, atMs: number): Batch => {
+    const batch = new Batch(atMs);
+    decider.append({ batch, dispatcher: null, nowMs: atMs }, cell, fact, `m${atMs}`);
+    return batch;
+  };
+  says(SCHEDULED, STARTED_MS);
+  const context = { batch: new Batch(STARTED_MS), dispatcher: null, nowMs: STARTED_MS };
+  expect(decider.place(context, cell, 'first', 'w', 0, 1_000)).toBe(true);
+  return { memory, cell, says };
+}
+
+// Found by the simulation: two workers ran one attempt. The command is on its way: what is placed after the pause has another number.
+it('an attempt that was placed and not heard of is not placed again when its workflow is paused and resumed', () => {
+  const { memory, says } = placed();
+  says(PAUSED, STARTED_MS + 10);
+  says(RESUMED, STARTED_MS + 20);
+  expect([...memory.unplaced.values()]).toMatchObject([{ activityId: 'first', epoch: 2 }]);
+  expect(memory.lease('wf', 'first')).toBeUndefined();
+});
+
+// Found by the simulation: a job that waited for people kept all others of a project with one place from running.
+it('a workflow that rests gives its place in the cap to others, and waits for one when it goes on', () => {
+  const { memory, cell, says } = placed();
+  says({ type: 'LeaseEnded', data: { activityId: 'first', epoch: 1, reason: 'not_started' } }, STARTED_MS + 10);
+  expect(cell.running).toBe(true);
+  const batch = says(PAUSED, STARTED_MS + 20);
+  expect(batch.toCommit([], 'me').workflows).toMatchObject([{ running: false, paused: true }]);
+  says(RESUMED, STARTED_MS + 30);
+  expect([...memory.unplaced.values()]).toMatchObject([{ activityId: 'first', epoch: 3, workflowRuns: false }]);
+});

@@ -173,6 +173,8 @@ export class Decider {
       context.dispatcher?.occupy(cell.workflowId, activityId, epoch, workerId);
       return;
     }
+    // Placed, and not heard of: whatever else changed, this attempt goes on, or two workers would run it.
+    if (entry.state === 'queued' && lease?.epoch === entry.epoch) return;
     if (lease !== undefined) this.#memory.endLease(cell.workflowId, activityId);
     if (entry.state !== 'queued' || cell.paused) {
       this.#memory.removeUnplaced(cell.workflowId, activityId);

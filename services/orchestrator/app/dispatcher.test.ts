@@ -121,6 +121,20 @@ describe('a worker', () => {
 });
 
 describe('a project’s cap', () => {
+  // Found by the simulation: a search in a project with one place waited for its own trials for ever.
+  it('counts a child with its parent: it is placed although the cap is reached, and takes no place of its own', () => {
+    const dispatcher = new Dispatcher({ workerTimeoutMs: 1_000 });
+    dispatcher.setCaps(new Map([['p', 2]]));
+    dispatcher.observe(announces('w', { slots: 9 }), 0);
+    dispatcher.enqueue(queued('search'));
+    expect(placedBy(dispatcher, 0)).toEqual(['search']);
+    for (const trial of ['search~trial-0', 'search~trial-1']) dispatcher.enqueue(queued(trial, { workflowRuns: true }));
+    dispatcher.enqueue(queued('x-other'));
+    dispatcher.enqueue(queued('x-third'));
+    expect(placedBy(dispatcher, 0)).toEqual(['search~trial-0', 'search~trial-1', 'x-other']);
+    expect(reasons(dispatcher, 0)).toEqual(['ProjectCapReached']);
+  });
+
   it('counts workflows from their first placement to their end', () => {
     const dispatcher = new Dispatcher({ workerTimeoutMs: 1_000 });
     dispatcher.setCaps(new Map([['p', 1]]));

@@ -198,11 +198,16 @@ export class Engine {
   }
 
   async #rebalance(change: { assigned: readonly TopicPartition[]; revoked: readonly TopicPartition[] }): Promise<void> {
+    const assigned = shardsOf(change.assigned);
     this.#memory.drop(shardsOf(change.revoked));
-    if (shardsOf(change.revoked).includes(DISPATCHER_SHARD)) this.#dispatcher = null;
-    await this.#takeOver(shardsOf(change.assigned));
-    // Workflows changed hands: what a dispatcher counted as ours or as others' is wrong now, and nobody would ever take it back.
-    if (this.#dispatcher !== null) await this.#newDispatcher();
+    this.#dispatcher = null;
+    try {
+      await this.#takeOver(assigned);
+    } catch (error) {
+      // The subscription tries again. Until then the shards are nobody's: claimed and not read, they counted as ours, and what runs in them as nothing.
+      this.#memory.drop(assigned);
+      throw error;
+    }
   }
 
   /** A dispatcher that knows the workers and what our shards run; the others' work is read before it places anything. */
@@ -218,7 +223,8 @@ export class Engine {
   async #takeOver(shards: readonly number[]): Promise<void> {
     const nowMs = this.#ports.clock.now();
     const parked = await this.#memory.takeOver(shards, nowMs);
-    if (shards.includes(DISPATCHER_SHARD)) await this.#newDispatcher();
+    // Workflows changed hands: what a former dispatcher counted as ours or as others' is wrong now, and nobody would ever take it back.
+    if (this.#memory.epochs.has(DISPATCHER_SHARD)) await this.#newDispatcher();
     this.#upkeep.tookOver(parked);
     if (shards.length > 0) this.#ports.log.info({ shards, queued: this.#memory.unplaced.size }, 'took over shards');
   }

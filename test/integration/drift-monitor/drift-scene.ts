@@ -57,7 +57,7 @@ export async function openScene(): Promise<Scene> {
     store,
     intake: (limits = { observationsPerWindow: 100_000 }) =>
       new Intake({ codec, store, subscription: { commit: async () => undefined } }, limits),
-    take: (intake, observations, nowMs = NOW) => intake.take(observations.map(received), { nowMs, caughtUp: false }),
+    take: (intake, observations, nowMs = NOW) => intake.take(observations.map(received), nowMs),
     reference: async (model, version = 1, performance) => {
       await database.query(
         `insert into model_references (project, model, version, profile, performance, updated_at_ms) values ('demo', $1, $2, $3, $4, $5)`,
@@ -131,7 +131,7 @@ export const observationMessage = (payload: ObservationRecorded) =>
     key: payload.model,
     type: 'ObservationRecorded',
     payload,
-    envelope: { id: payload.observationId, source: '/model-server', timeMs: NOW },
+    envelope: { id: payload.observationId, source: '/model-server', timeMs: payload.observedAtMs },
   });
 
 const received = (payload: ObservationRecorded, offset: number): ReceivedMessage => {

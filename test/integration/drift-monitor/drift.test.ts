@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TOPICS } from '#lib/contracts/topics.ts';
+import { partitionOf } from '#lib/kernel/partition.ts';
 import { createLogger } from '#lib/service/logger.ts';
 import { createMetrics } from '#lib/service/metrics.ts';
 import { startIntake } from '../../../services/drift-monitor/adapters/intake-loop.ts';
@@ -231,6 +233,35 @@ describe('observations that come otherwise than in order', () => {
     const [one = never(), two = never()] = windowful('numbers', 0, { count: 2 });
     const { observations } = await scene.take(scene.intake(), [{ ...one, featuresJson: '{"x":1e200000}' }, two]);
     expect(observations).toMatchObject({ stored: 2 });
+  });
+});
+
+describe('the clock', () => {
+  const partitions = TOPICS['production.observations'].partitions;
+  // Tests share the database: other models of the partitions close, too.
+  const close = async (intake: Intake, models: readonly string[], quiet = false): Promise<void> => {
+    const own = new Set(models.map((model) => partitionOf(model, partitions)));
+    await intake.closeByClock({ nowMs: NOW, quiet, own, partitions });
+  };
+
+  it('closes a silent model’s window by what was sent on its partition since, never by a backlog, and never for others', async () => {
+    // Two models of one partition: the busy one shows how far the partition is read.
+    const names = Array.from({ length: 100 }, (_, n) => `clock-${n}`);
+    const home = partitionOf('clock-0', partitions);
+    const busy = names.findLast((name) => partitionOf(name, partitions) === home) ?? '';
+    const stranger = names.find((name) => partitionOf(name, partitions) !== home) ?? '';
+    for (const model of ['clock-0', busy]) await scene.policy(model);
+    const intake = scene.intake();
+    await scene.take(intake, windowful('clock-0', 0));
+    await scene.take(intake, windowful(busy, 0, { count: 1 }));
+    await close(intake, ['clock-0']);
+    await close(intake, [stranger], true);
+    expect([await outcomes('clock-0'), await outcomes(busy)]).toEqual([[], []]);
+    await scene.take(intake, windowful(busy, 2, { count: 2 }));
+    await close(intake, ['clock-0']);
+    expect([await outcomes('clock-0'), await outcomes(busy)]).toEqual([['UnknownVersion'], ['UnknownVersion']]);
+    await close(intake, ['clock-0'], true);
+    expect([await outcomes('clock-0'), (await outcomes(busy)).length]).toEqual([['UnknownVersion'], 2]);
   });
 });
 

@@ -57,10 +57,7 @@ const ports = (commit = subscription.commit.bind(subscription)) => ({
 });
 /** One batch through an intake of its own: nothing is remembered but what is stored. */
 async function takeIn(from: IntakePorts, messages: readonly ReceivedMessage[], nowMs: number) {
-  const { observations } = await new Intake(from, { observationsPerWindow: 100_000 }).take(messages, {
-    nowMs,
-    caughtUp: false,
-  });
+  const { observations } = await new Intake(from, { observationsPerWindow: 100_000 }).take(messages, nowMs);
   const { stored = 0, duplicate = 0, refused = 0 } = observations;
   return { stored, duplicates: duplicate, refused };
 }

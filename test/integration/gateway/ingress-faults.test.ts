@@ -33,7 +33,11 @@ async function ingressOf(worse: Partial<Gateway> = {}): Promise<{ stop(): Promis
   const { services, bus } = gateway;
   const ingress = await startIngress(
     bus,
-    { gateway: { ...services.gateway, ...worse }, identify: (key) => services.authenticator.identify(key) },
+    {
+      gateway: { ...services.gateway, ...worse },
+      identify: (key) => services.authenticator.identify(key),
+      approvals: services.approvals,
+    },
     { logger, count: () => undefined },
   );
   running.push(ingress);

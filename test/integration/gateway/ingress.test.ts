@@ -59,6 +59,7 @@ async function ask(...records: OutgoingMessage[]): Promise<{ answered: Message[]
     {
       gateway: gateway.services.gateway,
       identify: (k) => gateway.services.authenticator.identify(k),
+      approvals: gateway.services.approvals,
       subscription: requests,
     },
     messages,
@@ -86,7 +87,7 @@ describe('a job that is asked for by a record', () => {
     const { answered, counts } = await ask(
       record(fineTune({ idempotencyKey: 'first', priority: 'high' }), { id: 'r-1' }),
     );
-    expect(counts).toEqual({ accepted: 1, repeated: 0, rejected: 0, unreadable: 0 });
+    expect(counts).toEqual({ accepted: 1, repeated: 0, rejected: 0, votes: 0, unreadable: 0 });
     expect(answered).toMatchObject([
       { type: 'JobAccepted', key: 'one', payload: { requestId: 'r-1', idempotencyKey: 'first', jobType: 'fine_tune' } },
     ]);
@@ -117,7 +118,7 @@ describe('a job that is asked for by a record', () => {
     const body = fineTune({ idempotencyKey: 'again' });
     const before = await jobsOf('one');
     const twice = await ask(record(body, { id: 'r-3' }), record(body, { id: 'r-4' }), record(body, { id: 'r-3' }));
-    expect(twice.counts).toEqual({ accepted: 1, repeated: 2, rejected: 0, unreadable: 0 });
+    expect(twice.counts).toEqual({ accepted: 1, repeated: 2, rejected: 0, votes: 0, unreadable: 0 });
     expect(new Set(twice.answered.map((m) => ('jobId' in m.payload ? m.payload.jobId : null))).size).toBe(1);
     await ask(record(body, { id: 'r-3' }));
     expect(await jobsOf('one')).toBe(before + 1);
@@ -182,7 +183,7 @@ describe('a job that is asked for by a record', () => {
   it('goes to the dead letters when it cannot be read, and the next one is taken', async () => {
     const good = record(fineTune({ idempotencyKey: 'after-garbage' }));
     const { counts } = await ask({ ...good, value: Buffer.from('not avro') }, good);
-    expect(counts).toEqual({ accepted: 1, repeated: 0, rejected: 0, unreadable: 1 });
+    expect(counts).toEqual({ accepted: 1, repeated: 0, rejected: 0, votes: 0, unreadable: 1 });
     const { rows } = await gateway.database.query(`select 1 from bus_messages where topic = 'trainyard.dlq'`);
     expect(rows).toHaveLength(1);
   });

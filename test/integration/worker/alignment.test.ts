@@ -209,7 +209,7 @@ describe('from rows of preference to a registered version', () => {
     expect(version?.tags).toMatchObject({
       technique: 'full',
       'trainyard.method': 'ppo',
-      'trainyard.safety': 'passed',
+      'trainyard.safetyGate': 'passed',
       'trainyard.report.safety': input.safetyReport.digest,
       'trainyard.report.quality': input.qualityReport.digest,
     });

@@ -10,6 +10,7 @@ const ROUNDING = 1e-6;
 export class BudgetInvariant {
   readonly #violations: Violations;
   readonly #database: SimDatabase;
+  readonly #ended = new Set<string>();
 
   constructor(violations: Violations, database: SimDatabase) {
     this.#violations = violations;
@@ -30,12 +31,32 @@ export class BudgetInvariant {
       );
     }
     for (const job of this.#database.jobs.values()) {
+      if (isFinalJob(job)) this.#ended.add(job.id);
       const rows = ledger.filter((row) => row.jobId === job.id).map((row) => row.kind);
-      const expected = isFinalJob(job) ? 'reserve,settle' : 'reserve';
+      // A child's money is its parent's reservation; a job that was retried keeps the row of its first end.
+      const expected = [
+        ...(job.parentJobId === null ? ['reserve'] : []),
+        ...(this.#ended.has(job.id) ? ['settle'] : []),
+      ].join(',');
       this.#violations.check(
         RULES.budgetOnce,
         rows.join(',') === expected,
         () => `${job.workflowId} is ${job.status}: ${rows.join(',')}`,
+      );
+    }
+  }
+
+  /** What is booked for a job is the time on GPU slots of all its attempts, those before a retry and the lost ones included. */
+  checkUsage(): void {
+    for (const job of this.#database.jobs.values()) {
+      if (!isFinalJob(job)) continue;
+      const lanes = this.#database.activitiesOf(job.workflowId).filter((row) => row.lane === 'gpu');
+      const seconds = lanes.reduce((sum, row) => sum + row.usefulMs + row.lostMs, 0) / 1_000;
+      const booked = this.#database.budget.ledger.find((row) => row.jobId === job.id && row.kind === 'settle')?.used;
+      this.#violations.check(
+        RULES.usage,
+        booked !== undefined && Math.abs(booked - seconds) < ROUNDING,
+        () => `${job.workflowId} used ${seconds} GPU seconds, booked are ${booked}`,
       );
     }
   }

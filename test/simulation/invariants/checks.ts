@@ -6,6 +6,7 @@ import type { WorkflowRegistry } from '../../../services/orchestrator/domain/wor
 import type { Accepted } from '../client.ts';
 import { JOB_KINDS } from '../job-kinds.ts';
 import type { Life } from '../life.ts';
+import type { LedgerEntry } from '../release-tables.ts';
 import type { SimDatabase } from '../sim-database.ts';
 import type { ObjectTable } from '../sim-object-store.ts';
 import type { Simulator } from '../simulator.ts';
@@ -13,9 +14,11 @@ import { AnswerInvariant } from './answer-invariant.ts';
 import { BudgetInvariant } from './budget-invariant.ts';
 import { DeliveryInvariant } from './delivery-invariant.ts';
 import { EndInvariant } from './end-invariant.ts';
+import { FamilyInvariant } from './family-invariant.ts';
 import { LaneInvariant } from './lane-invariant.ts';
 import { LogInvariant } from './log-invariant.ts';
 import { PlacementInvariant } from './placement-invariant.ts';
+import { ReleaseInvariant } from './release-invariant.ts';
 import { VersionInvariant } from './version-invariant.ts';
 import { Violations } from './violations.ts';
 
@@ -32,6 +35,8 @@ export class Checks {
   readonly #budget: BudgetInvariant;
   readonly #versions: VersionInvariant;
   readonly #answers: AnswerInvariant;
+  readonly #family: FamilyInvariant;
+  readonly #releases: ReleaseInvariant;
   readonly #end: EndInvariant;
 
   constructor(scene: {
@@ -56,6 +61,8 @@ export class Checks {
     this.#budget = new BudgetInvariant(this.violations, database);
     this.#versions = new VersionInvariant(this.violations, database, objects);
     this.#answers = new AnswerInvariant(this.violations, database, scene.sim);
+    this.#family = new FamilyInvariant(this.violations, database);
+    this.#releases = new ReleaseInvariant(this.violations, database);
     this.#end = new EndInvariant(this.violations, database, registry);
   }
 
@@ -63,6 +70,8 @@ export class Checks {
     this.#log.appended(commit.events);
     this.#lanes.saved(commit.activities);
     this.#placements.committed(commit);
+    this.#family.committed(commit);
+    this.#releases.committed(commit);
     if (commit.jobs.length > 0) this.#budget.check();
   }
 
@@ -77,6 +86,10 @@ export class Checks {
     this.#delivery.committed(groupId, positions);
   }
 
+  promoted(entry: LedgerEntry): void {
+    this.#releases.promoted(entry);
+  }
+
   versionCreated(version: ModelVersion): void {
     this.#versions.created(version);
   }
@@ -89,9 +102,17 @@ export class Checks {
     this.#answers.attemptEnded(context, life);
   }
 
+  /** Nothing happens any more until some time comes. */
+  quiet(): void {
+    this.#family.quiet();
+  }
+
   atEnd(accepted: readonly Accepted[]): void {
     this.#answers.atEnd();
     this.#budget.check();
+    this.#budget.checkUsage();
+    this.#family.atEnd();
+    this.#releases.atEnd();
     this.#end.check(accepted);
   }
 }

@@ -18,7 +18,7 @@ export class EndInvariant {
   readonly #violations: Violations;
   readonly #database: SimDatabase;
   readonly #registry: WorkflowRegistry;
-  readonly #announced = new Map<string, string>();
+  readonly #announced = new Set<string>();
 
   constructor(violations: Violations, database: SimDatabase, registry: WorkflowRegistry) {
     this.#violations = violations;
@@ -28,7 +28,9 @@ export class EndInvariant {
 
   /** Remembers the ends that were announced. */
   appended({ headers }: ReceivedMessage): void {
-    if (headers['ce_type'] === 'JobFinished') this.#announced.set(headers['ce_id'] ?? '', headers['ce_time'] ?? '');
+    // A retried job ends again, under another id.
+    const [, jobId = ''] = (headers['ce_id'] ?? '').split(':');
+    if (headers['ce_type'] === 'JobFinished') this.#announced.add(jobId);
   }
 
   check(accepted: readonly Accepted[]): void {
@@ -45,7 +47,7 @@ export class EndInvariant {
       const state = this.#checkFold(job.workflowId);
       this.#violations.check(
         RULES.status,
-        state?.finish?.status === job.status && this.#announced.has(`finished:${job.id}`),
+        state?.finish?.status === job.status && this.#announced.has(job.id),
         () => `${job.workflowId} is shown as ${job.status}, ended as ${state?.finish?.status}`,
       );
     }

@@ -7,6 +7,8 @@ export class LaneInvariant {
   readonly #violations: Violations;
   /** When an activity was scheduled, by workflow and activity. */
   readonly #scheduledAtMs = new Map<string, number>();
+  /** When a failed activity ended: time until somebody has it tried again is nobody's. */
+  readonly #failedAtMs = new Map<string, number>();
 
   constructor(violations: Violations) {
     this.#violations = violations;
@@ -15,7 +17,13 @@ export class LaneInvariant {
   saved(rows: readonly ActivityRow[]): void {
     for (const row of rows) {
       const key = `${row.workflowId} ${row.activityId}`;
-      const scheduledAtMs = this.#scheduledAtMs.get(key) ?? row.queuedAtMs;
+      const failedAtMs = this.#failedAtMs.get(key);
+      const goesOn = failedAtMs !== undefined && row.state !== 'failed';
+      const pauseMs = goesOn ? row.queuedAtMs - failedAtMs : 0;
+      const scheduledAtMs = (this.#scheduledAtMs.get(key) ?? row.queuedAtMs) + pauseMs;
+      if (goesOn) this.#failedAtMs.delete(key);
+      if (row.state === 'failed' && row.endedAtMs !== null && failedAtMs === undefined)
+        this.#failedAtMs.set(key, row.endedAtMs);
       this.#scheduledAtMs.set(key, scheduledAtMs);
       const wallMs = bookedUntilMs(row) - scheduledAtMs;
       const { usefulMs, lostMs, waitingMs } = row;

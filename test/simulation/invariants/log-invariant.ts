@@ -18,13 +18,17 @@ interface LogView {
 }
 
 interface MachineView {
-  readonly initial: string;
+  readonly initial: ReadonlySet<string>;
   readonly finals: ReadonlySet<string>;
   readonly edges: ReadonlySet<string>;
+  readonly retries: ReadonlySet<string>;
 }
 
 /** Facts after which the next attempt has the next epoch. */
 const ENDS_ATTEMPT: readonly string[] = ['ActivityFailed', 'ActivityYielded', 'ActivityDeclined', 'LeaseEnded'];
+
+/** Codes of failures that no fault brings about: a simulated activity that breaks its schema. */
+const OWN_MISTAKES: readonly string[] = ['Internal', 'ValidationFailed', 'ManifestInvalid'];
 
 /** Follows every log as it grows: order, dedupe, edges, epochs. */
 export class LogInvariant {
@@ -66,7 +70,7 @@ export class LogInvariant {
     this.#violations.check(RULES.seq, event.seq === 1, () => `${event.workflowId} begins with seq ${event.seq}`);
     this.#violations.check(
       RULES.edge,
-      machine !== undefined && event.state === machine.initial,
+      machine !== undefined && machine.initial.has(event.state),
       () => `${event.workflowId} begins with ${event.type} in state ${event.state}`,
     );
     if (machine === undefined) return;
@@ -89,15 +93,23 @@ export class LogInvariant {
     const ended = log.machine.finals.has(log.state);
     check.check(
       RULES.factAfterEnd,
-      !ended || type === 'LateMessageIgnored',
+      !ended || type === 'LateMessageIgnored' || type === 'RetryRequested',
       () => `${workflowId}: ${type} in the final state ${log.state}`,
     );
     check.check(
       RULES.edge,
-      state === log.state || (type !== 'LateMessageIgnored' && log.machine.edges.has(`${log.state} ${state}`)),
+      type === 'RetryRequested'
+        ? log.machine.retries.has(`${log.state} ${state}`)
+        : state === log.state || (type !== 'LateMessageIgnored' && log.machine.edges.has(`${log.state} ${state}`)),
       () => `${workflowId} #${seq}: ${type} leads from ${log.state} to ${state}`,
     );
     if (type !== 'LateMessageIgnored' && 'epoch' in fact.data) this.#attempt(log, event, fact);
+    if (fact.type === 'ActivityFailed')
+      check.check(
+        RULES.activities,
+        !OWN_MISTAKES.includes(fact.data.code),
+        () => `${workflowId}: ${fact.data.activityId} failed with ${fact.data.code}: ${fact.data.message}`,
+      );
     log.seq = seq;
     log.state = state;
     log.messageIds.add(messageId);
@@ -131,10 +143,24 @@ interface OfAttempt {
   readonly epoch: number;
 }
 
+/** Edges as a log shows them: states that are left at once by a choice are never seen in it, and a failed workflow that is retried goes back to a step. */
 function viewOf(machine: AnyStateMachine): MachineView {
+  const choices = Object.values(machine.states).flatMap((state) =>
+    (state.always ?? []).flatMap(({ target = [] }) => target.map(({ key }) => ({ from: state.key, to: key }))),
+  );
+  const through = (from: string): string[] => [
+    from,
+    ...choices.filter((choice) => choice.from === from).flatMap((choice) => through(choice.to)),
+  ];
+  const steps = Object.values(machine.states).filter(({ meta }) => (meta as { runs?: string } | undefined)?.runs);
+  const edges = [
+    ...edgesOf(machine).flatMap(({ from, to }) => through(to).map((end) => `${from} ${end}`)),
+    ...Object.keys(machine.states).flatMap((from) => through(from).map((end) => `${from} ${end}`)),
+  ];
   return {
-    initial: machine.root.initial.target[0]?.key ?? '',
+    initial: new Set(through(machine.root.initial.target[0]?.key ?? '')),
     finals: new Set(Object.values(machine.states).flatMap((state) => (state.type === 'final' ? [state.key] : []))),
-    edges: new Set(edgesOf(machine).map(({ from, to }) => `${from} ${to}`)),
+    edges: new Set(edges),
+    retries: new Set(steps.map(({ key }) => `failed ${key}`)),
   };
 }

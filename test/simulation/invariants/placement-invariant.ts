@@ -96,11 +96,14 @@ export class PlacementInvariant {
 
   #checkCaps(commit: Commit): void {
     for (const row of commit.workflows) {
-      if (!row.running || this.#running.has(row.workflowId)) continue;
+      // Retried: it needs a place again.
+      if (!row.running) this.#running.delete(row.workflowId);
+      // A child runs in its parent's place.
+      if (!row.running || row.parent !== null || this.#running.has(row.workflowId)) continue;
       this.#running.add(row.workflowId);
       const cap = this.#database.budget.projects.get(row.project)?.maxRunningWorkflows ?? 0;
       const others = [...this.#database.workflows.values()].filter(
-        (other) => other.project === row.project && other.running && other.status === 'open',
+        (other) => other.project === row.project && other.running && other.status === 'open' && other.parent === null,
       );
       this.#violations.check(
         RULES.cap,

@@ -11,7 +11,7 @@ function tinyText(documents = 60, seed = 1): string {
   return tinyDocuments(documents, seed).join('\n\n');
 }
 
-function tinyDocuments(documents: number, seed = 1): string[] {
+export function tinyDocuments(documents: number, seed = 1): string[] {
   const random = mulberry32(seed);
   return Array.from({ length: documents }, () =>
     Array.from({ length: 40 }, () => WORDS[Math.floor(random.next() * WORDS.length)]).join(' '),
@@ -44,7 +44,10 @@ export interface TinyJob {
 }
 
 /** The body of a submission whose every size is as small as the rules allow. */
-export function tinyJob(job: TinyJob): Record<string, unknown> {
+export function tinyJob(job: TinyJob): {
+  readonly [member: string]: unknown;
+  readonly spec: Readonly<Record<string, unknown>>;
+} {
   const { method = 'full' } = job;
   return {
     type: 'fine_tune',

@@ -18,9 +18,11 @@ export async function describeApi(app: App, version: string): Promise<void> {
       },
       servers: [{ url: '/' }],
       tags: [
-        { name: 'jobs', description: 'Submit, watch and stop jobs' },
+        { name: 'jobs', description: 'Submit, watch, pause, retry and stop jobs' },
+        { name: 'approvals', description: 'Questions that jobs ask people before a version goes on' },
         { name: 'datasets', description: 'Named, versioned and digested training data' },
         { name: 'models', description: 'Registered model versions' },
+        { name: 'drift', description: 'Production beside training, and when models are trained again' },
         { name: 'lanes', description: 'Slots, queues and workers' },
         { name: 'projects', description: 'Tenants, their budgets and keys' },
         { name: 'operations', description: 'Probes and metrics' },

@@ -15,6 +15,7 @@ import type { Registry } from '#lib/service/metrics.ts';
 import type { Readiness } from '#lib/service/readiness.ts';
 import type { Authenticator } from '../../app/api-keys.ts';
 import type { Gateway } from '../../app/ports.ts';
+import type { PostgresApprovalStore } from '../postgres/approval-store.ts';
 import type { PostgresKeyStore } from '../postgres/key-store.ts';
 import type { Completions } from '../assemble-completions.ts';
 import type { EventTail } from './event-tail.ts';
@@ -53,6 +54,7 @@ export interface HttpServices {
   readonly traffic: TrafficStore;
   readonly completions: Completions;
   readonly keys: PostgresKeyStore;
+  readonly approvals: PostgresApprovalStore;
   readonly authenticator: Authenticator;
   readonly readiness: Readiness;
   readonly metrics: Registry;

@@ -32,3 +32,9 @@ export const jobPosition = (value: unknown): readonly [string, string] | null =>
   if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/.test(at)) return null;
   return Number.isNaN(Date.parse(at.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00'))) ? null : [at, id];
 };
+
+export const approvalPosition = (value: unknown): readonly [number, string] | null => {
+  if (!Array.isArray(value) || value.length !== 2) return null;
+  const [atMs, id] = value as unknown[];
+  return Number.isSafeInteger(atMs) && typeof id === 'string' ? [atMs as number, id] : null;
+};

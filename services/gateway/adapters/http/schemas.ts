@@ -1,9 +1,13 @@
 import { type Static, type TSchema, Type } from 'typebox';
-import { DatasetFormat, JOB_STATUS, JOB_TYPES, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
+import { DatasetFormat, JOB_STATUS, JOB_TYPES, type JobStatus, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
+import { ApprovalSubject } from '#lib/contracts/release.ts';
 import { STAGES } from '#lib/model-registry/port.ts';
+import { Direction } from '#lib/search-space/trial.ts';
 import { ROLES } from '../../domain/access.ts';
+import { DRIFT_COMPONENTS } from './drift-schemas.ts';
 import { CompletionResult, OpenAiCompletion } from './completion-schemas.ts';
 import { ModelTraffic, Promotion } from './promotion-schemas.ts';
+import { APPROVAL_STATUSES } from '../../domain/vote-rules.ts';
 import { SUBMISSIONS } from './submit-schemas.ts';
 
 /** Response and request schemas that the API document shows by name. */
@@ -50,11 +54,13 @@ const Problem = Type.Object(
   },
 );
 
+const STATUSES = Object.values(JOB_STATUS) as readonly JobStatus[];
+
 const Job = Type.Object({
   id: Type.String(),
   type: oneOf(JOB_TYPES),
   project: Type.String(),
-  status: oneOf(Object.values(JOB_STATUS) as readonly (typeof JOB_STATUS)[keyof typeof JOB_STATUS][]),
+  status: oneOf(STATUSES),
   step: nullable(Type.String({ description: 'state of the workflow' })),
   priority: oneOf(PRIORITIES),
   idempotencyKey: Type.String(),
@@ -70,6 +76,54 @@ const Job = Type.Object({
   finishedAt: nullable(Time),
   parentJobId: nullable(Type.String({ description: 'the job that started this one' })),
   submittedBy: nullable(Type.String({ description: 'key id; nobody approves a job of their own' })),
+  links: Type.Record(Type.String(), Type.String()),
+});
+
+/** Those of a search that were started; how each of them stands now. */
+const Trial = Type.Object({
+  number: Type.Integer({ description: 'from 0, in the order in which configurations were asked for' }),
+  jobId: Type.String(),
+  status: oneOf(STATUSES),
+  configuration: Type.Record(Type.String(), Type.Unknown(), { description: 'values of the active parameters' }),
+  value: nullable(Type.Number({ description: 'the objective; null unless the trial is COMPLETED' })),
+  lastReport: nullable(
+    Type.Object({ step: Type.Integer(), value: Type.Number() }, { description: 'newest point of the curve' }),
+  ),
+  gpuSeconds: Type.Number({ description: 'used so far, lost attempts included' }),
+  links: Type.Record(Type.String(), Type.String()),
+});
+const TrialList = Type.Object({
+  jobId: Type.String(),
+  metric: Type.String(),
+  direction: Direction,
+  items: Type.Array(Trial),
+  result: Type.Unknown({ description: "the search's; null until it has one" }),
+});
+
+const Approval = Type.Object({
+  id: Type.String(),
+  project: Type.String(),
+  jobId: Type.String(),
+  approval: Type.String({ description: 'what the workflow calls the ticket' }),
+  status: oneOf(APPROVAL_STATUSES),
+  subject: ApprovalSubject,
+  digest: Type.String({ description: "SHA-256 of the subject's canonical JSON: a vote names it" }),
+  submittedBy: nullable(Type.String({ description: 'key id of whoever submitted the job; their vote never counts' })),
+  required: Type.Integer({ description: 'different approvers who must agree' }),
+  approvers: nullable(Type.Array(Type.String(), { description: 'key ids; null = every key with the role approver' })),
+  votes: Type.Array(
+    Type.Object({
+      by: Type.String(),
+      decision: oneOf(['approve', 'reject']),
+      comment: nullable(Type.String()),
+      at: Time,
+      hash: Type.String({ description: 'chains the vote to the one before it, the first to the digest' }),
+    }),
+  ),
+  reminders: Type.Integer(),
+  requestedAt: Time,
+  expiresAt: Time,
+  decidedAt: nullable(Time),
   links: Type.Record(Type.String(), Type.String()),
 });
 
@@ -241,6 +295,9 @@ export const COMPONENTS = {
   Problem,
   Job,
   JobPage: page(Job),
+  TrialList,
+  Approval,
+  ApprovalPage: page(Approval),
   EventPage,
   ActivityList: Type.Object({ items: Type.Array(Activity) }),
   Curves,
@@ -263,6 +320,7 @@ export const COMPONENTS = {
   LaneList: Type.Object({ items: Type.Array(Lane) }),
   WorkerList: Type.Object({ items: Type.Array(Worker) }),
   ...SUBMISSIONS,
+  ...DRIFT_COMPONENTS,
   DryRun,
   Readiness,
 };

@@ -10,13 +10,18 @@ import { PROBLEM_TYPE, sendProblem } from './errors.ts';
 import { observeRequests } from './http-metrics.ts';
 import { acceptOnlyJson } from './json-body.ts';
 import { completionRoutes } from './routes/completions.ts';
+import { approvalRoutes } from './routes/approvals.ts';
 import { datasetRoutes } from './routes/datasets.ts';
+import { driftRoutes } from './routes/drift.ts';
 import { jobDetailRoutes } from './routes/job-details.ts';
+import { jobSignalRoutes } from './routes/job-signals.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { modelRoutes } from './routes/models.ts';
 import { laneRoutes, openRoutes } from './routes/platform.ts';
 import { promotionRoutes } from './routes/promotions.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { trialRoutes } from './routes/trials.ts';
+import { retrainRoutes } from './routes/retrain.ts';
 import { validatorCompiler } from './validation.ts';
 
 /** A job is text; data goes up as a dataset version. */
@@ -52,10 +57,15 @@ export async function buildServer(services: HttpServices): Promise<App> {
     requireKey(v1);
     jobRoutes(v1, services);
     jobDetailRoutes(v1, services);
+    jobSignalRoutes(v1, services);
+    trialRoutes(v1, services);
+    approvalRoutes(v1, services);
     datasetRoutes(v1, services);
     modelRoutes(v1, services);
     promotionRoutes(v1, services);
     completionRoutes(v1, services);
+    driftRoutes(v1, services);
+    retrainRoutes(v1, services);
     projectRoutes(v1, services);
     laneRoutes(v1, services);
   });

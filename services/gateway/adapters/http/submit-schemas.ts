@@ -6,7 +6,7 @@ import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';
 /** What a job of each type is asked for with, as the API document shows it. The domain parses the body itself: it names every wrong field. */
 const submission = <T extends JobType>(type: T, example: Readonly<Record<string, unknown>>) =>
   Type.Object(
-    { type: Type.Literal(type), ...SUBMISSION_MEMBERS, spec: JOB_SPECS[type] as TSchema },
+    { type: Type.Literal(type), ...SUBMISSION_MEMBERS, spec: JOB_SPECS[type] },
     { additionalProperties: false, examples: [{ type, ...example }] },
   );
 

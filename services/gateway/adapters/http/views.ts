@@ -1,5 +1,6 @@
 import { PRIORITIES } from '#lib/contracts/jobs.ts';
 import { invariant } from '#lib/kernel/errors.ts';
+import type { ApprovalRow } from '../../app/approvals.ts';
 import type { DatasetVersion, JobRow, KeyRecord, Project } from '../../app/ports.ts';
 import { gpuSecondsFree } from '../../domain/budget.ts';
 import type { ActivityRecord, LaneSeconds } from '../postgres/job-queries.ts';
@@ -42,9 +43,30 @@ export function jobView(job: JobRow, laneSeconds: LaneSeconds = NO_LANE_TIME): B
       metrics: `${self}/metrics`,
       artifacts: `${self}/artifacts`,
       lineage: `${self}/lineage`,
+      ...(job.type === 'hpo' ? { trials: `${self}/trials` } : {}),
+      ...(job.parentJobId === null ? {} : { parent: `/v1/jobs/${job.parentJobId}` }),
     },
   };
 }
+
+export const approvalView = (ticket: ApprovalRow): Body<'Approval'> => ({
+  id: ticket.id,
+  project: ticket.project,
+  jobId: ticket.jobId,
+  approval: ticket.approval,
+  status: ticket.status,
+  subject: ticket.subject,
+  digest: ticket.digest,
+  submittedBy: ticket.submittedBy,
+  required: ticket.required,
+  approvers: ticket.approvers === null ? null : [...ticket.approvers],
+  votes: ticket.votes.map(({ atMs, ...vote }) => ({ ...vote, at: time(atMs) })),
+  reminders: ticket.reminders,
+  requestedAt: time(ticket.requestedAtMs),
+  expiresAt: time(ticket.expiresAtMs),
+  decidedAt: timeOrNull(ticket.decidedAtMs),
+  links: { self: `/v1/approvals/${ticket.id}`, job: `/v1/jobs/${ticket.jobId}` },
+});
 
 export const activityView = (row: ActivityRecord): Body<'ActivityList'>['items'][number] => ({
   id: row.activity_id,

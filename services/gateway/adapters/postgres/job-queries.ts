@@ -9,6 +9,8 @@ export interface JobFilter {
   readonly types: readonly string[];
   /** Each must be there with this value. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Jobs that another one started: left out, among the others, or only those of one. */
+  readonly children: 'hidden' | 'shown' | { readonly of: string };
 }
 
 /** Where a page ended: submission time (PostgreSQL text, microseconds) and id. */
@@ -27,6 +29,8 @@ export async function listJobs(
   if (filter.statuses.length > 0) conditions.push(`status = any (${value(filter.statuses)})`);
   if (filter.types.length > 0) conditions.push(`type = any (${value(filter.types)})`);
   if (Object.keys(filter.labels).length > 0) conditions.push(`labels @> ${value(JSON.stringify(filter.labels))}`);
+  if (filter.children === 'hidden') conditions.push('parent_job_id is null');
+  else if (filter.children !== 'shown') conditions.push(`parent_job_id = ${value(filter.children.of)}`);
   if (page.after !== null)
     conditions.push(`(submitted_at, id) < (${value(page.after[0])}::timestamptz, ${value(page.after[1])})`);
   const { rows } = await database.query<JobRecord & { submitted_text: string }>(

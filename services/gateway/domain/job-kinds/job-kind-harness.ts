@@ -5,7 +5,7 @@ import { jobKind } from './registry.ts';
 
 /** For tests of the kinds: specs that come through the front door, findings as the use cases would make them. */
 
-export const SHAPE = { layers: 2, heads: 2, embeddingSize: 32, contextLength: 64, vocabularySize: 512 };
+const SHAPE = { layers: 2, heads: 2, embeddingSize: 32, contextLength: 64, vocabularySize: 512 };
 const weights = { manifestKey: 'm', digest: 'd' };
 
 export const model = (name: string, version: number): ModelFinding => ({
@@ -53,7 +53,7 @@ export function refusals(type: JobType, spec: object, found: Findings): string[]
         .map((error) => error.pointer);
 }
 
-export const JOB = {
+const JOB = {
   jobId: 'job-1',
   project: 'one',
   submittedAtMs: 1_000,

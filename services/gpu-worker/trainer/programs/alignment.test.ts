@@ -74,27 +74,30 @@ describe('a reward model', () => {
 });
 
 describe('DPO', () => {
-  test('starts at ln 2 with no margin, and raises accuracy and margin on pairs never seen', async () => {
-    await using own = await temporaryFolder();
-    const spec = dpoSpec(own.path, world, { hyperparameters: { maxSteps: 60, learningRate: 1e-3 } });
-    const run = await runInProcess(own.path, spec);
-    expect(metric(run, 'train.loss')[0]).toBeCloseTo(Math.LN2, 6);
-    expect(metric(run, 'rewards/margins')[0]).toBeCloseTo(0, 6);
-    const { metrics } = onlyMessage(run, 'result');
-    expect(metrics['validation.rewards/accuracies']).toBeGreaterThan(0.9);
-    expect(metrics['validation.rewards/margins']).toBeGreaterThan(0.5);
-    const { 'validation.rewards/chosen': chosen, 'validation.rewards/rejected': rejected } = metrics;
-    expect((chosen ?? 0) - (rejected ?? 0)).toBeCloseTo(metrics['validation.rewards/margins'] ?? Number.NaN, 9);
-    expect(metricNames(run).filter((name) => !name.startsWith('validation.'))).toEqual([
-      'logps/chosen',
-      'logps/rejected',
-      'rewards/accuracies',
-      'rewards/chosen',
-      'rewards/margins',
-      'rewards/rejected',
-      'train.loss',
-    ]);
-  });
+  test.each([1, 2, 3])(
+    'starts at ln 2 with no margin, and raises accuracy and margin on pairs never seen (seed %i)',
+    async (seed) => {
+      await using own = await temporaryFolder();
+      const spec = dpoSpec(own.path, world, { seed, hyperparameters: { maxSteps: 60, learningRate: 1e-3 } });
+      const run = await runInProcess(own.path, spec);
+      expect(metric(run, 'train.loss')[0]).toBeCloseTo(Math.LN2, 6);
+      expect(metric(run, 'rewards/margins')[0]).toBeCloseTo(0, 6);
+      const { metrics } = onlyMessage(run, 'result');
+      expect(metrics['validation.rewards/accuracies']).toBeGreaterThan(0.9);
+      expect(metrics['validation.rewards/margins']).toBeGreaterThan(0.5);
+      const { 'validation.rewards/chosen': chosen, 'validation.rewards/rejected': rejected } = metrics;
+      expect((chosen ?? 0) - (rejected ?? 0)).toBeCloseTo(metrics['validation.rewards/margins'] ?? Number.NaN, 9);
+      expect(metricNames(run).filter((name) => !name.startsWith('validation.'))).toEqual([
+        'logps/chosen',
+        'logps/rejected',
+        'rewards/accuracies',
+        'rewards/chosen',
+        'rewards/margins',
+        'rewards/rejected',
+        'train.loss',
+      ]);
+    },
+  );
 
   test('a smaller beta moves further from the reference', async () => {
     await using own = await temporaryFolder();
@@ -123,21 +126,42 @@ describe('DPO', () => {
   });
 });
 
+test('DPO that is stopped again and again while the reference is asked gets on, in one and the same folder', async () => {
+  await using own = await temporaryFolder();
+  const spec = dpoSpec(own.path, world, { hyperparameters: { maxSteps: 1 } });
+  let attempts = 0;
+  let run: ProgramResult;
+  do {
+    let left = 2;
+    const checkpoint = join(spec.checkpointDir, 'step-00000000');
+    run = await runInProcess(own.path, attempts === 0 ? spec : { ...spec, resumeFrom: checkpoint }, () => {
+      left -= 1;
+      return left <= 0;
+    });
+    attempts += 1;
+  } while (run.exitCode === 75 && attempts < 20);
+  // 15 batches, two an attempt; the eighth attempt asks the last one and is stopped before the only step.
+  expect({ attempts, exitCode: run.exitCode }).toEqual({ attempts: 9, exitCode: 0 });
+});
+
 describe('PPO', () => {
-  test('raises the score of responses to held-out prompts and stays near the reference', async () => {
-    await using own = await temporaryFolder();
-    const hyperparameters = { rounds: 12, numPpoEpochs: 4, evaluateEverySteps: 48, klCoef: 0.1 };
-    const run = await runInProcess(own.path, ppoSpec(own.path, world, { hyperparameters }));
-    const scores = metric(run, 'validation.objective/scores');
-    expect(scores).toHaveLength(3);
-    expect(scores.at(-1)).toBeGreaterThan((scores[0] ?? Number.NaN) + 0.5);
-    const kl = metric(run, 'validation.objective/kl');
-    expect(kl[0]).toBeCloseTo(0, 4);
-    // 8 tokens a response.
-    expect(kl.at(-1)).toBeLessThan(8);
-    expect(onlyMessage(run, 'result').steps).toBe(12 * 4 * 2);
-    expect(onlyMessage(run, 'result').files).toContain('model.safetensors');
-  });
+  test.each([1, 2, 3])(
+    'raises the score of responses to held-out prompts and stays near the reference (seed %i)',
+    async (seed) => {
+      await using own = await temporaryFolder();
+      const hyperparameters = { rounds: 12, numPpoEpochs: 4, evaluateEverySteps: 48, klCoef: 0.2 };
+      const run = await runInProcess(own.path, ppoSpec(own.path, world, { seed, hyperparameters }));
+      const scores = metric(run, 'validation.objective/scores');
+      expect(scores).toHaveLength(3);
+      expect(scores.at(-1)).toBeGreaterThan((scores[0] ?? Number.NaN) + 0.5);
+      const kl = metric(run, 'validation.objective/kl');
+      expect(kl[0]).toBeCloseTo(0, 4);
+      // 8 tokens a response.
+      expect(kl.at(-1)).toBeLessThan(8);
+      expect(onlyMessage(run, 'result').steps).toBe(12 * 4 * 2);
+      expect(onlyMessage(run, 'result').files).toContain('model.safetensors');
+    },
+  );
 
   test('begins each round with the ratio 1 and tells the metrics of TRL', async () => {
     await using own = await temporaryFolder();

@@ -57,6 +57,7 @@ export async function runDpo(spec: DpoSpec, context: RunContext): Promise<Outcom
   const run = new TrainingRun(settings, objective);
   if (spec.resumeFrom !== undefined) await run.restore(spec.resumeFrom);
   // Unknown only before the first step, when the policy still is the reference.
+  if (reference.some(Number.isNaN)) run.changed();
   if (!(await completeReference(spec, scoring, pairs, reference, fill, context))) {
     send({ type: 'checkpoint', step: run.step, dir: await run.save() });
     return 'yielded';

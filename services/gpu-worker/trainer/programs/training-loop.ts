@@ -99,6 +99,11 @@ export class TrainingRun {
     return dir;
   }
 
+  /** Says that what a checkpoint holds changed without a step: the next `save` writes, also over a checkpoint of this step. */
+  changed(): void {
+    this.saved = undefined;
+  }
+
   /** Continues from a checkpoint folder. */
   async restore(dir: string): Promise<void> {
     const { configDigest, checkpointDir } = this.settings;

@@ -7,13 +7,16 @@ import type { PruningEvent, PruningPolicy } from '../pruning/pruning-event.ts';
 import { evolvePruning, startPruning } from '../pruning/pruning.ts';
 import type { WorkflowSignal } from '../signals.ts';
 import type { Coordination, Coordinator, WorkflowAction, WorkflowContext } from '../workflows/workflow-types.ts';
-import { applyConfiguration } from './apply-configuration.ts';
+import { trialSpec } from '#lib/contracts/trial-spec.ts';
 import { childOfTrial, historyOf, type SweepState, type SweepTrial, trialOfChild } from './sweep-state.ts';
 
 type Context = WorkflowContext<HpoInput>;
 type Step = Coordination<SweepState>;
 
 const GENERATE = 'generate_trial_configs';
+
+/** Configurations of one call at most: its answer is one message. */
+const MOST_AT_ONCE = 100;
 
 /**
  * The controller of a search: asks for configurations when slots are free, starts each as a child, prunes by what running ones report, and is through when
@@ -52,7 +55,7 @@ const policyOf = ({ spec }: HpoInput): PruningPolicy => ({
 function goOn({ spec }: HpoInput, state: SweepState, actions: readonly WorkflowAction[]): Step {
   const busy = state.trials.filter(takesASlot).length;
   const firstTrial = state.trials.length;
-  const count = Math.min(spec.maxConcurrent - busy, spec.trials - firstTrial);
+  const count = Math.min(spec.maxConcurrent - busy, spec.trials - firstTrial, MOST_AT_ONCE);
   if (!state.asking && !state.exhausted && count > 0) {
     const calls = state.calls + 1;
     const { space, sampler, objective, seed } = spec;
@@ -115,7 +118,7 @@ function startTrials(context: Context, state: SweepState, output: ActivityOutput
 }
 
 function newTrial(input: HpoInput, number: number, configuration: Configuration) {
-  const spec = applyConfiguration(input.spec.trial, configuration);
+  const spec = trialSpec(input.spec.trial, configuration);
   const trial: SweepTrial = {
     number,
     configuration,
@@ -148,11 +151,14 @@ function hear(input: HpoInput, state: SweepState, signal: WorkflowSignal): Step 
   const trial = number === null ? undefined : state.trials[number];
   if (trial === undefined) return { state, actions: [] };
   switch (signal.signal) {
-    case 'child.reported':
-      return signal.data.points.reduce<Step>((step, point) => reported(input, step, trial.number, point), {
+    case 'child.reported': {
+      const { points } = signal.data;
+      const isThrough = points.some(({ step }) => step >= trial.plannedSteps);
+      return points.reduce<Step>((step, point) => reported(input, step, { number: trial.number, isThrough }, point), {
         state,
         actions: [],
       });
+    }
     case 'child.paused': {
       const { step, gpuSeconds } = signal.data;
       return only(withTrial(state, { ...trial, atRest: true, steps: Math.max(trial.steps, step), gpuSeconds }));
@@ -181,13 +187,14 @@ function pruning(input: HpoInput, state: SweepState, event: PruningEvent) {
 function reported(
   input: HpoInput,
   { state, actions }: Step,
-  number: number,
+  { number, isThrough }: { readonly number: number; readonly isThrough: boolean },
   point: { readonly step: number; readonly value: number | null },
 ): Step {
   const trial = state.trials[number];
   if (trial === undefined) return { state, actions };
   const { step, value } = point;
-  const { plannedSteps } = trial;
+  // Its last step came in the same message: stopping it would save nothing and lose a result.
+  const plannedSteps = isThrough ? 0 : trial.plannedSteps;
   const seen = trial.lastReport === null || step > trial.lastReport.step;
   const known = seen ? withTrial(state, { ...trial, lastReport: point, steps: Math.max(trial.steps, step) }) : state;
   const judged = pruning(input, known, { type: 'report', trial: number, step, value: value ?? 'NaN', plannedSteps });

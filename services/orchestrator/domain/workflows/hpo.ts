@@ -2,7 +2,7 @@ import type { HpoInput } from '#lib/contracts/hpo-job.ts';
 import { invariant } from '#lib/kernel/errors.ts';
 import { decideGate } from '../gate.ts';
 import { searchSavings } from '../pruning/savings.ts';
-import { applyConfiguration } from '../search/apply-configuration.ts';
+import { trialSpec } from '#lib/contracts/trial-spec.ts';
 import { childOfTrial, historyOf, type SweepState, usageOf } from '../search/sweep-state.ts';
 import { sweep } from '../search/sweep.ts';
 import type { TrialResult } from './fine-tune.ts';
@@ -72,7 +72,7 @@ function best(context: Context) {
   invariant(trial !== undefined, 'the best trial is one of the search');
   const stored = context.children?.[childOfTrial(best.number)]?.result as TrialResult | undefined;
   invariant(stored !== undefined, 'the best trial has ended');
-  return { trial, stored, spec: applyConfiguration(context.input.spec.trial, trial.configuration) };
+  return { trial, stored, spec: trialSpec(context.input.spec.trial, trial.configuration) };
 }
 
 function evaluating(context: Context) {

@@ -131,6 +131,7 @@ function resultRoutes(app: App, { gateway, database }: HttpServices): void {
       details: { jobId: job.id, jobStatus: job.status },
     });
   };
+  const aligns = (job: JobRow): boolean => job.type === 'rlhf';
   app.get(
     '/v1/jobs/:id/artifacts',
     {
@@ -144,7 +145,8 @@ function resultRoutes(app: App, { gateway, database }: HttpServices): void {
     },
     async (request): Promise<Body<'Artifacts'>> => {
       const job = await findJob(gateway, request.params.id, scopeOf(request, 'viewer'));
-      const { manifestKey, digest } = (await output(job, 'upload_artifacts')).artifacts;
+      const made = await (aligns(job) ? output(job, 'run_alignment_training') : output(job, 'upload_artifacts'));
+      const { manifestKey, digest } = made.artifacts;
       const manifest = await readManifest(gateway.objects, manifestKey, { expectedDigest: digest });
       const files = manifest.files.map(({ path, key, bytes, sha256, partSize }) => ({
         path,
@@ -169,7 +171,7 @@ function resultRoutes(app: App, { gateway, database }: HttpServices): void {
     },
     async (request): Promise<Body<'ModelVersion'>> => {
       const job = await findJob(gateway, request.params.id, scopeOf(request, 'viewer'));
-      const { name, version } = await output(job, 'register_model');
+      const { name, version } = await output(job, aligns(job) ? 'register_aligned_model' : 'register_model');
       const found = await gateway.registry.getVersion(job.project, name, version);
       if (found === null) throw new TrainyardError('NotFound', `the registry has no ${name}/${version}`);
       return { ...found, lineage: { ...found.lineage }, tags: { ...found.tags } };

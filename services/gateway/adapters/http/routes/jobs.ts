@@ -29,12 +29,12 @@ export function jobRoutes(app: App, services: HttpServices): void {
     {
       schema: { tags, summary: 'A job', params: JobId, response: { 200: ref('Job'), ...problems(404) } },
     },
-    async (request) => view(services, await findJob(gateway, request.params.id, scopeOf(request, 'viewer'))),
+    async (request) => shownJob(services, await findJob(gateway, request.params.id, scopeOf(request, 'viewer'))),
   );
 }
 
 /** Project and id for a command on a job. Another project's job is not found, whatever the role; then the role counts. */
-async function commanded(
+export async function commanded(
   request: FastifyRequest<{ Params: { id: string } }>,
   { gateway }: HttpServices,
 ): Promise<{ id: string; project: string | null }> {
@@ -43,7 +43,8 @@ async function commanded(
   return { id, project: scopeOf(request, 'submitter') };
 }
 
-async function view({ database }: HttpServices, job: JobRow): Promise<Body<'Job'>> {
+/** The job with the lane time it has used. */
+export async function shownJob({ database }: HttpServices, job: JobRow): Promise<Body<'Job'>> {
   return jobView(job, (await laneSeconds(database, [job.workflowId])).get(job.workflowId));
 }
 
@@ -99,7 +100,7 @@ function submitRoute(app: App, services: HttpServices): void {
           const { submission, gpuSecondsEstimate, gpuSecondsFree } = result;
           return { valid: true, gpuSecondsEstimate, gpuSecondsFree, spec: submission.spec };
         }
-        if (result.kind === 'existing') return await view(services, result.job);
+        if (result.kind === 'existing') return await shownJob(services, result.job);
         reply.code(201).header('location', `/v1/jobs/${result.job.id}`);
         return jobView(result.job);
       } catch (error) {
@@ -136,6 +137,11 @@ function listRoute(app: App, { database }: HttpServices): void {
         maxItems: 16,
         description: '`name:value`; a job must have all of them',
       }),
+      parent: Type.Optional(Type.String({ maxLength: 128, description: 'the jobs that this one started' })),
+      includeChildren: Type.Boolean({
+        default: false,
+        description: 'also jobs that another one started; left out else',
+      }),
     },
     { additionalProperties: false },
   );
@@ -154,7 +160,10 @@ function listRoute(app: App, { database }: HttpServices): void {
       const project = scopeOf(request, 'viewer', named);
       const labels = Object.fromEntries(label.map((text) => splitAt(text, text.indexOf(':'))));
       const after = decodeCursor(cursor, jobPosition);
-      const { jobs, next } = await listJobs(database, { project, statuses, types, labels }, { limit, after });
+      const { parent = null, includeChildren } = request.query;
+      const children = parent === null ? (includeChildren ? 'shown' : 'hidden') : { of: parent };
+      const filter = { project, statuses, types, labels, children } as const;
+      const { jobs, next } = await listJobs(database, filter, { limit, after });
       const seconds = await laneSeconds(
         database,
         jobs.map((job) => job.workflowId),
@@ -191,7 +200,7 @@ function commandRoutes(app: App, services: HttpServices): void {
       const by = principalOf(request).keyId;
       const job = await cancelJob(gateway, { ...target, by, reason: request.body.reason ?? null });
       reply.code(202);
-      return view(services, job);
+      return shownJob(services, job);
     },
   );
   app.patch(
@@ -207,7 +216,7 @@ function commandRoutes(app: App, services: HttpServices): void {
     },
     async (request) => {
       const target = await commanded(request, services);
-      return view(services, await changeJob(gateway, { ...target, change: request.body }));
+      return shownJob(services, await changeJob(gateway, { ...target, change: request.body }));
     },
   );
   app.delete(

@@ -1,5 +1,5 @@
 import { answerText, type ChatMessage, promptText, readMessages, sameMessages, wrongOrder } from './conversation.ts';
-import { normaliseText } from '#lib/datasets/documents/normalisation.ts';
+import { normaliseText } from './normalisation.ts';
 
 /** What can be wrong with a row by itself. */
 export const ROW_FAULT = {

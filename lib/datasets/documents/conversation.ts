@@ -1,4 +1,4 @@
-import { normaliseText } from '#lib/datasets/documents/normalisation.ts';
+import { normaliseText } from './normalisation.ts';
 
 const ROLES = ['system', 'user', 'assistant'] as const;
 type Role = (typeof ROLES)[number];

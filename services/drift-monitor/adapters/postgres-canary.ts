@@ -1,0 +1,105 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import { textArray } from '#lib/postgres/binary-arrays.ts';
+import type { Database, NamedStatement, Queryable } from '#lib/postgres/database.ts';
+import { type CanaryState, startCanary } from '#lib/statistics/canary.ts';
+import type { CanaryStore, LookResult, OpenSplit, Watch } from '../app/watch-canaries.ts';
+import { addAnswers, type ArmValues, type SinceLook } from '../domain/canary-arms.ts';
+
+const OPEN: NamedStatement = {
+  name: 'canary-open-splits',
+  text: `select s.id, s.project, s.model, s.job_id as "jobId", s.workflow_id as "workflowId", s.canary_version as "canaryVersion",
+           s.baseline_version as "baselineVersion", s.started_at_ms as "startedAtMs", s.policy,
+           coalesce(w.looked_at_ms, s.started_at_ms) as "lookedAtMs", w.verdict_sent_at_ms is not null as decided
+         from traffic_splits s left join canary_watches w on w.split_id = s.id
+         where s.ended_at_ms is null order by s.id`,
+};
+
+/** Nothing for a split that is over by now. */
+const BEGIN: NamedStatement = {
+  name: 'canary-begin',
+  text: `insert into canary_watches (split_id, state, looked_at_ms)
+         select s.id, jsonb_set($2::jsonb, '{startedAtMs}', to_jsonb(s.started_at_ms)), s.started_at_ms from traffic_splits s
+         where s.id = $1 and s.ended_at_ms is null
+         on conflict do nothing`,
+};
+
+const WATCH = `select state, since_look as "sinceLook" from canary_watches where split_id = $1 and verdict_sent_at_ms is null for update`;
+const LOCK: NamedStatement = { name: 'canary-lock', text: WATCH };
+const TRY_LOCK: NamedStatement = { name: 'canary-try-lock', text: `${WATCH} skip locked` };
+
+const SEEN: NamedStatement = {
+  name: 'canary-seen',
+  text: `insert into canary_seen (split_id, observation_id, at_ms) select $1, u, $3 from unnest($2::text[]) u
+         on conflict do nothing returning observation_id as id`,
+};
+
+const ADD: NamedStatement = {
+  name: 'canary-add',
+  text: 'update canary_watches set since_look = $2::jsonb where split_id = $1',
+};
+
+const LOOKED: NamedStatement = {
+  name: 'canary-looked',
+  text: `update canary_watches set state = $2::jsonb, since_look = '{}', looked_at_ms = $3, verdict_sent_at_ms = $4::bigint where split_id = $1`,
+};
+
+const FORGET: NamedStatement = { name: 'canary-forget', text: 'delete from canary_seen where at_ms < $1' };
+const FORGET_SPLIT: NamedStatement = {
+  name: 'canary-forget-split',
+  text: 'delete from canary_seen where split_id = $1',
+};
+
+type Publisher = { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
+
+/** The tables of `0012_promotion_and_traffic.sql`; a verdict is published in the transaction that stores it. */
+export class PostgresCanaries implements CanaryStore {
+  readonly #database: Database;
+  readonly #bus: Publisher;
+
+  constructor(database: Database, bus: Publisher) {
+    this.#database = database;
+    this.#bus = bus;
+  }
+
+  async openSplits(): Promise<readonly OpenSplit[]> {
+    return (await this.#database.query<OpenSplit>(OPEN)).rows;
+  }
+
+  async add(splitId: number, answers: readonly ArmValues[], nowMs: number): Promise<number> {
+    return this.#database.transaction(async (tx) => {
+      const watch = await lock(tx, splitId, LOCK);
+      if (watch === null) return 0;
+      const ids = textArray(answers.map(({ observationId }) => observationId));
+      const fresh = (await tx.query<{ id: string }>(SEEN, [splitId, ids, nowMs])).rows;
+      const left = new Set(fresh.map(({ id }) => id));
+      // Within the batch, too, the first of the same id counts.
+      const counted = answers.filter(({ observationId }) => left.delete(observationId));
+      await tx.query(ADD, [splitId, JSON.stringify(addAnswers(watch.sinceLook, counted))]);
+      return counted.length;
+    });
+  }
+
+  async look(splitId: number, look: (watch: Watch) => LookResult, nowMs: number): Promise<boolean> {
+    return this.#database.transaction(async (tx) => {
+      const watch = await lock(tx, splitId, TRY_LOCK);
+      if (watch === null) return false;
+      const { state, verdict } = look(watch);
+      await tx.query(LOOKED, [splitId, JSON.stringify(state), nowMs, verdict === null ? null : nowMs]);
+      if (verdict !== null) {
+        await tx.query(FORGET_SPLIT, [splitId]);
+        await this.#bus.publishIn(tx, [verdict]);
+      }
+      return true;
+    });
+  }
+
+  async forgetSeen(beforeMs: number): Promise<void> {
+    await this.#database.query(FORGET, [beforeMs]);
+  }
+}
+
+async function lock(tx: Queryable, splitId: number, statement: NamedStatement): Promise<Watch | null> {
+  await tx.query(BEGIN, [splitId, JSON.stringify(startCanary(0))]);
+  type Row = { state: CanaryState; sinceLook: SinceLook };
+  return (await tx.query<Row>(statement, [splitId])).rows[0] ?? null;
+}

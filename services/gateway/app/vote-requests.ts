@@ -1,0 +1,66 @@
+import type { OutgoingMessage } from '#lib/bus/port.ts';
+import { encodeMessage } from '#lib/contracts/envelope.ts';
+import type { ApprovalVoteRequested } from '#lib/contracts/generated/messages.ts';
+import { TrainyardError } from '#lib/kernel/errors.ts';
+import { accessTo } from '../domain/access.ts';
+import { type ApprovalStore, castVote } from './approvals.ts';
+import { SOURCE } from './job-messages.ts';
+import type { Gateway } from './ports.ts';
+import { cut, keyOf, principalOf } from './records.ts';
+import { refusalOrThrow } from './submit-batch.ts';
+
+/** A vote that came as a record of `jobs.requests`. */
+export interface VoteRecord {
+  readonly requestId: string;
+  readonly payload: ApprovalVoteRequested;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+interface VotePorts {
+  readonly gateway: Gateway;
+  readonly approvals: ApprovalStore;
+  readonly identify: Parameters<typeof principalOf>[0];
+}
+
+/** Passes a vote on; why not, when it does not count. Throws what is retryable. */
+export async function takeVote(
+  { gateway, approvals, identify }: VotePorts,
+  { payload, headers }: VoteRecord,
+): Promise<TrainyardError | null> {
+  const { approvalId: id, project, decision, comment, digest } = payload;
+  const principal = await principalOf(identify, headers);
+  if (principal instanceof TrainyardError) return principal;
+  const access = accessTo(principal, project, 'approver');
+  if (!access.ok) return new TrainyardError(access.code, access.reason);
+  if (decision !== 'approve' && decision !== 'reject')
+    return new TrainyardError('ValidationFailed', 'decision is approve or reject');
+  try {
+    await castVote(gateway, approvals, { id, project, by: principal.keyId, decision, comment, digest });
+    return null;
+  } catch (error) {
+    return refusalOrThrow(error);
+  }
+}
+
+/** The answer to a vote that does not count. */
+export function voteRefused(
+  { codec }: Gateway,
+  { requestId, payload }: VoteRecord,
+  error: TrainyardError,
+  nowMs: number,
+): OutgoingMessage {
+  const { project, approvalId } = payload;
+  return encodeMessage(codec, {
+    topic: 'jobs.events',
+    key: keyOf(project),
+    type: 'ApprovalVoteRefused',
+    payload: {
+      requestId: cut(requestId),
+      approvalId: cut(approvalId),
+      project: cut(project),
+      code: error.code,
+      message: cut(error.message),
+    },
+    envelope: { id: `vote-refused:${cut(requestId)}`, source: SOURCE, timeMs: nowMs },
+  });
+}

@@ -1,0 +1,235 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ReceivedMessage, Subscription } from '#lib/bus/port.ts';
+import { PostgresBus } from '#lib/bus/postgres-bus.ts';
+import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
+import type { SignalWorkflow } from '#lib/contracts/generated/messages.ts';
+import { topicSpecs } from '#lib/contracts/topics.ts';
+import { mulberry32 } from '#lib/kernel/random.ts';
+import type { CanaryState } from '#lib/statistics/canary.ts';
+import { PostgresCanaries } from '../../../services/drift-monitor/adapters/postgres-canary.ts';
+import { runCanaryWatch } from '../../../services/drift-monitor/adapters/run-canary-watch.ts';
+import { foldBatch, lookAtSplits } from '../../../services/drift-monitor/app/watch-canaries.ts';
+import { createLogger } from '#lib/service/logger.ts';
+import { createMetrics } from '#lib/service/metrics.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { codec } from '../../support/engine-harness.ts';
+import { eventually } from '../../support/eventually.ts';
+
+const START = 1_800_000_000_000;
+const MINUTE_MS = 60_000;
+const SETTINGS = {
+  minimumHours: 0.1,
+  maximumHours: 2,
+  minimumSample: 100,
+  metrics: [
+    { name: 'error_rate', against: 'baseline', higherIsBetter: false, tolerance: 0.05 },
+    { name: 'slow_rate', against: 'limit', higherIsBetter: false, limit: 0.2 },
+  ],
+};
+let db: TestDatabase;
+let bus: PostgresBus;
+let reader: Subscription;
+beforeAll(async () => {
+  db = await createTestDatabase({ maxConnections: 8 });
+  bus = new PostgresBus({ database: db.database, retentionIntervalMs: 0 });
+  await bus.ensureTopics(topicSpecs());
+  reader = await bus.subscribe({ groupId: 'reader', topics: ['orchestrator.commands'], from: 'beginning' });
+});
+afterAll(async () => {
+  await reader.close();
+  await bus.close();
+  await db.drop();
+});
+
+const startSplit = (model: string, policy: unknown, atMs = START) =>
+  db.database.query(
+    `select traffic_split_start(array['demo'], array[$1::text], array[2], array[1], array[10::float8], array[$1 || '-job'], array[$1 || '-wf'],
+       array[$2::jsonb], array[$3::bigint])`,
+    [model, JSON.stringify(policy), atMs],
+  );
+
+interface Answer {
+  readonly version: number;
+  readonly features: Record<string, unknown>;
+  readonly id?: string;
+}
+let sent = 0;
+const outgoing = (model: string, atMs: number, answers: readonly Answer[]) =>
+  answers.map(({ version, features, id = `o-${++sent}` }) =>
+    encodeMessage(codec, {
+      topic: 'production.observations',
+      key: model,
+      type: 'ObservationRecorded',
+      payload: {
+        observationId: id,
+        project: 'demo',
+        model,
+        modelVersion: version,
+        observedAtMs: atMs,
+        featuresJson: JSON.stringify(features),
+        prediction: 'stop',
+        score: null,
+        label: null,
+      },
+      envelope: { id, source: '/model-server', timeMs: atMs },
+    }),
+  );
+const received = (...messages: ReturnType<typeof outgoing>): ReceivedMessage[] =>
+  messages.map((message, offset) => ({ ...message, partition: 0, offset }));
+
+/** A process of its own each time: nothing may be in memory only. */
+const ports = () => ({ store: new PostgresCanaries(db.database, bus), codec });
+
+/** A minute of traffic with these chances of an error, and a look at its end. */
+async function minute(model: string, at: number, errors: { canary: number; baseline: number }, random: () => number) {
+  const atMs = START + at * MINUTE_MS;
+  const answers = Array.from({ length: 100 }, (_, i): Answer => {
+    const canary = i % 5 === 0;
+    const failed = random() < (canary ? errors.canary : errors.baseline) ? 1 : 0;
+    return { version: canary ? 2 : 1, features: { failed, latencyMs: 50, arm: canary ? 'canary' : 'baseline' } };
+  });
+  await foldBatch(ports(), received(...outgoing(model, atMs - 1, answers)), atMs);
+  return lookAtSplits(ports(), atMs);
+}
+
+const stateOf = async (model: string): Promise<CanaryState | null> =>
+  (
+    await db.database.query<{ state: CanaryState }>(
+      `select w.state from canary_watches w join traffic_splits s on s.id = w.split_id where s.model = $1`,
+      [model],
+    )
+  ).rows[0]?.state ?? null;
+async function signals(): Promise<
+  { signal: SignalWorkflow; id: string; data: { outcome: string; reports: unknown[] } }[]
+> {
+  const messages = await reader.poll({ maxMessages: 100, maxWaitMs: 0 });
+  return messages.map((each) => {
+    const decoded = decodeMessage(codec, each);
+    if (!decoded.ok) throw new Error(decoded.reason);
+    const signal = decoded.message.payload as SignalWorkflow;
+    return { signal, id: decoded.message.id, data: JSON.parse(signal.dataJson) };
+  });
+}
+const end = (model: string) =>
+  db.database.query(
+    `select traffic_split_end(array['demo'], array[$1::text], array[$1 || '-job'], array['done'], array[$2::bigint])`,
+    [model, START],
+  );
+
+describe('the canary watch', () => {
+  it.each([
+    ['good', 'pass', { canary: 0.02, baseline: 0.02 }],
+    ['bad', 'fail', { canary: 0.6, baseline: 0.02 }],
+  ])('a %s canary ends in one signal: %s', async (model, outcome, errors) => {
+    const random = mulberry32(11);
+    await startSplit(model, SETTINGS);
+    const verdicts: { jobId: string; outcome: string }[] = [];
+    for (let at = 1; at <= 120 && verdicts.length === 0; at++)
+      verdicts.push(...(await minute(model, at, errors, () => random.next())));
+    expect(verdicts).toEqual([{ jobId: `${model}-job`, outcome }]);
+    // Looked at again and fed on, nothing more comes of it.
+    await minute(model, 121, errors, () => random.next());
+    const published = await signals();
+    expect(published).toMatchObject([
+      {
+        id: `canary:${model}-job:${model}:verdict`,
+        signal: { workflowId: `${model}-wf`, signal: 'canary.verdict', requestedBy: 'canary-watch' },
+        data: { outcome, reports: [{ metric: 'error_rate' }, { metric: 'slow_rate' }] },
+      },
+    ]);
+    await end(model);
+  });
+
+  it('a metric that nobody reports is not a pass: inconclusive at the end of the longest time', async () => {
+    await startSplit('silent', SETTINGS);
+    const verdicts = [];
+    for (let at = 1; at <= 121; at++) {
+      const atMs = START + at * MINUTE_MS;
+      const answers = Array.from({ length: 50 }, (_, i) => ({ version: 1 + (i % 2), features: { failed: 0 } }));
+      await foldBatch(ports(), received(...outgoing('silent', atMs - 1, answers)), atMs);
+      verdicts.push(...(await lookAtSplits(ports(), atMs)));
+    }
+    expect(verdicts).toEqual([{ jobId: 'silent-job', outcome: 'inconclusive' }]);
+    const [published] = await signals();
+    expect(published?.data.reports).toMatchObject([{ standing: 'Harmless' }, { standing: 'MetricMissing' }]);
+    await end('silent');
+  });
+
+  it('counts an observation once, however often and in whatever batch it comes, and no stranger', async () => {
+    await startSplit('once', SETTINGS);
+    const batch = received(
+      ...outgoing('once', START + 1, [
+        { version: 2, features: { failed: 1 }, id: 'x1' },
+        { version: 2, features: { failed: 1 }, id: 'x1' },
+        { version: 1, features: { failed: 0 }, id: 'x2' },
+        { version: 2, features: { failed: 1, arm: 'explicit' } },
+        { version: 3, features: { failed: 1 } },
+      ]),
+      ...outgoing('another', START + 1, [{ version: 2, features: { failed: 1 } }]),
+      ...outgoing('once', START - 1, [{ version: 2, features: { failed: 1 } }]),
+    );
+    expect(await foldBatch(ports(), batch, START + 2)).toBe(2);
+    // As after a crash between the transaction and the commit of the position.
+    expect(await foldBatch(ports(), batch, START + 3)).toBe(0);
+    await lookAtSplits(ports(), START + MINUTE_MS);
+    expect(await stateOf('once')).toMatchObject({
+      lastSequence: 1,
+      arms: { error_rate: { canary: { count: 1, sum: 1 }, baseline: { count: 1, sum: 0 } } },
+    });
+    await end('once');
+  });
+
+  it('of two processes that look at the same moment, one does', async () => {
+    await startSplit('both', SETTINGS);
+    await Promise.all([1, 2, 3].map(() => lookAtSplits(ports(), START + MINUTE_MS)));
+    expect(await stateOf('both')).toMatchObject({ lastSequence: 1 });
+    await end('both');
+  });
+
+  it('a policy that cannot be read is inconclusive at once, so that people decide', async () => {
+    await startSplit('odd', { metrics: 'all of them' });
+    expect(await lookAtSplits(ports(), START + 1)).toEqual([{ jobId: 'odd-job', outcome: 'inconclusive' }]);
+    expect((await signals())[0]?.data).toEqual({ outcome: 'inconclusive', reports: [] });
+    await end('odd');
+  });
+
+  it('a split that its workflow ended is not watched any more', async () => {
+    await startSplit('ended', SETTINGS);
+    await end('ended');
+    expect(await lookAtSplits(ports(), START + 500 * MINUTE_MS)).toEqual([]);
+    expect(await stateOf('ended')).toBeNull();
+  });
+
+  it('runs in the service: from observations on the bus to the signal', async () => {
+    const now = Date.now();
+    await startSplit('live', { ...SETTINGS, minimumHours: 0, minimumSample: 1 }, now - 70_000);
+    const stop = new AbortController();
+    const stops: (() => unknown)[] = [];
+    const failures: unknown[] = [];
+    await runCanaryWatch(
+      {
+        logger: createLogger({ service: 'drift-monitor', level: 'silent' }),
+        metrics: createMetrics('drift-monitor'),
+        signal: stop.signal,
+        onStop: (_what, end) => void stops.push(end),
+        fail: (error) => void failures.push(error),
+      },
+      db.database,
+      bus,
+      codec,
+    );
+    const answers = Array.from({ length: 300 }, (_, i) => ({
+      version: 1 + (i % 2),
+      features: { failed: i % 2, latencyMs: 5 },
+    }));
+    await bus.publish(outgoing('live', now - 1_000, answers));
+    const [published] = await eventually(async () => {
+      const all = await signals();
+      return all.length > 0 ? all : false;
+    });
+    expect(published).toMatchObject({ signal: { workflowId: 'live-wf' }, data: { outcome: 'fail' } });
+    stop.abort();
+    for (const each of stops) await each();
+    expect(failures).toEqual([]);
+  });
+});
