@@ -19,6 +19,7 @@ import { pruning } from './pruning.ts';
 import { recovery } from './recovery.ts';
 import { scheduler } from './scheduler.ts';
 import { serving } from './serving.ts';
+import { sweep } from './sweep.ts';
 import { timers } from './timers.ts';
 import { trainer } from './trainer.ts';
 
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   heartbeats,
   scheduler,
   pruning,
+  sweep,
   hpoReal,
   gateway,
   ingress,

@@ -49,6 +49,7 @@ async function oneSearch(run: Run, scene: DemoScene, options: OptionValues, step
 
 function told({ jobId, result }: Sweep, revived: Revived | null): Told {
   const { best, savings, prunings, importance, evaluation, model } = result;
+  const completed = result.trials.filter(({ standing }) => standing === 'completed').length;
   const version = model === null ? 'nothing' : `${model.name}/${model.version}`;
   return {
     report: { jobId, ...result, revived },
@@ -63,7 +64,7 @@ function told({ jobId, result }: Sweep, revived: Revived | null): Told {
       ...section('Trials, best first', indented(trialTable(result))),
       ...section('Why each pruned trial was stopped', indented(evidenceTable(prunings))),
       ...section(
-        'What mattered (share of the variance that a parameter explains alone)',
+        `What mattered, by the ${completed} trials that completed (share of the variance that a parameter explains alone)`,
         indented(importanceTable(importance)),
       ),
       ...section('What pruning saved', prose(savingsText(savings), columns)),
@@ -124,7 +125,7 @@ const savingsText = ({
   gpuSecondsSaved,
 }: HpoResult['savings']): string[] => [
   `${count(stepsRun)} steps were run, ${count(stepsSaved)} (${(100 * savedFraction).toFixed(0)} %) were never run.`,
-  `${seconds(gpuSecondsUsed)} of GPU time were used, about ${seconds(gpuSecondsSaved)} saved at the pace of the pruned trials.`,
+  `${seconds(gpuSecondsUsed)} of slots were used. The platform estimates ${seconds(gpuSecondsSaved)} saved, at the pace of the pruned trials: much of theirs was their start, on shared cores.`,
 ];
 
 const revivedText = ({ number, from, steps, value }: Revived, best: HpoResult['best']): string[] => [

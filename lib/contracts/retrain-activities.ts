@@ -30,4 +30,13 @@ const AssembleTrainingData = {
   }),
 };
 
-export const RETRAIN_ACTIVITIES = { assemble_training_data: AssembleTrainingData } as const;
+/** The version in production now, by the promotion ledger: what a canary is compared with. Asked when it matters, not when the job was taken in. */
+const FindChampion = {
+  input: Type.Object({ model: Name }),
+  output: Type.Object({ version: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]) }),
+};
+
+export const RETRAIN_ACTIVITIES = {
+  find_champion: FindChampion,
+  assemble_training_data: AssembleTrainingData,
+} as const;

@@ -153,6 +153,11 @@ export const ERROR_CATALOGUE = {
     'Read the reason; the job resumes after a fixed release.',
   ),
 
+  ChildFailed: entry(
+    'non_retryable',
+    'A job that this one started and waited for did not complete.',
+    'Look at the child: GET /v1/jobs?parent={id}.',
+  ),
   MetricNeverReported: entry(
     'non_retryable',
     'No trial of the search reported the metric that it is to optimise.',

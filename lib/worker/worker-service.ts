@@ -84,7 +84,8 @@ export async function startWorkerService(
     readonly lane: 'cpu' | 'gpu';
     readonly slots: number;
     readonly devices?: () => Promise<unknown>;
-    readonly activities: (platform: WorkerPlatform) => Readonly<Record<string, Activity>>;
+    /** `database`: for what is neither in the store nor in the registry, the promotion ledger. */
+    readonly activities: (platform: WorkerPlatform, database: Database) => Readonly<Record<string, Activity>>;
   },
 ): Promise<OpenedWorker> {
   const { config, logger } = service;
@@ -120,7 +121,10 @@ export async function startWorkerService(
     claims: usesKafka(config) ? new PostgresAttemptClaims(database) : null,
     ...(lane.devices === undefined ? {} : { devices: lane.devices }),
     activities: Object.fromEntries(
-      Object.entries(lane.activities(platform)).map(([name, activity]) => [name, waitingForStore(activity, platform)]),
+      Object.entries(lane.activities(platform, database)).map(([name, activity]) => [
+        name,
+        waitingForStore(activity, platform),
+      ]),
     ),
     log: logger,
     onBroken: (error) => service.fail(error),

@@ -20,7 +20,7 @@ await runService({
     const platform = await startWorkerService(service, {
       lane: 'cpu',
       slots: config.CPU_SLOTS,
-      activities: cpuActivities,
+      activities: (opened, database) => cpuActivities(opened, new PostgresPromotionLedger(database)),
     });
     const tidy = (): void => {
       keepHouse(platform, config.WORKSPACE_RETENTION_HOURS * HOUR_MS, Date.now()).then(

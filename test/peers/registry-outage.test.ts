@@ -87,7 +87,7 @@ describe.skipIf(missing !== null)('MLflow is down while a job ends', () => {
     name: A,
     input: ActivityInput<A>,
   ): Promise<{ yields: number; end: AttemptEnd }> {
-    const activity = cpuActivities(platform)[name];
+    const activity = cpuActivities(platform, { stages: () => Promise.resolve(new Map()) })[name];
     if (activity === undefined) throw new Error(`no activity ${name}`);
     for (let yields = 0; ; yields++) {
       const command: ExecuteActivity = {

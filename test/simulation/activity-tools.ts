@@ -1,4 +1,5 @@
 import type { ActivityInput, ActivityName, ActivityOutput } from '#lib/contracts/activities.ts';
+import type { PromotionLedger } from '#lib/promotion/port.ts';
 import type { ModelRegistry } from '#lib/model-registry/port.ts';
 import type { ObjectStore } from '#lib/object-store/port.ts';
 import type { ActivityContext } from '#lib/worker/activity.ts';
@@ -25,6 +26,7 @@ export interface Tools {
   readonly life: Life;
   readonly store: ObjectStore;
   readonly registry: ModelRegistry;
+  readonly promotions: Pick<PromotionLedger, 'stages'>;
 }
 
 export type Run<A extends ActivityName> = (

@@ -138,6 +138,7 @@ const activitiesOf = (world: ProcessWorld, life: Life) =>
     life,
     store: new SimObjectStore({ network: world.network, server: world.servers.objects, table: world.objects }, life),
     registry: new SimModelRegistry({ network: world.network, server: world.servers.models, table: world.models }, life),
+    promotions: new SimPromotions(world.storeWorld, life),
     world: {
       sim: world.sim,
       faults: world.faults,

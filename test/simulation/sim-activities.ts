@@ -6,6 +6,7 @@ import type { Activity, ActivityContext } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { attachReport } from '../../services/cpu-worker/app/attach-report.ts';
 import { registerAlignedModel } from '../../services/cpu-worker/app/register-aligned-model.ts';
+import { findChampion } from '../../services/cpu-worker/app/find-champion.ts';
 import { registerModel } from '../../services/cpu-worker/app/register-model.ts';
 import { searchSummary } from '../../services/cpu-worker/domain/search-summary.ts';
 import { platformOf, type Run, type Tools } from './activity-tools.ts';
@@ -159,6 +160,10 @@ const PROGRAMS: { readonly [A in ActivityName]: Run<A> } = {
   run_safety_evaluation: evaluateModels,
   run_quality_evaluation: evaluateModels,
   compare_with_champion: evaluateModels,
+  find_champion: async (tools, context) => {
+    await short(tools, context);
+    return findChampion(platformOf(tools), tools.promotions, context);
+  },
   generate_trial_configs: generateTrialConfigs,
   select_best_trial: selectBestTrial,
   evaluate_best: runEvaluation,

@@ -44,7 +44,7 @@ export function givenWhenThen(registry: WorkflowRegistry) {
       return { admission, fact, before, state, effects: effects.map(said) };
     };
     const receive = (message: WorkflowMessage): Outcome => {
-      const admission = admit(registry, before, message);
+      const admission = admit(registry, before, message, nowMs);
       if (admission.kind === 'ignore') return { admission: 'ignore', fact: null, before, state: before, effects: [] };
       return append(admission.fact, admission.kind);
     };

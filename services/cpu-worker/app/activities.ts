@@ -1,8 +1,10 @@
 import { ACTIVITIES, type ActivityInput, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
+import type { PromotionLedger } from '#lib/promotion/port.ts';
 import type { Activity, ActivityContext } from '#lib/worker/activity.ts';
 import type { WorkerPlatform } from '#lib/worker/worker-service.ts';
 import { assembleTrainingData } from './assemble-training-data.ts';
 import { attachReport } from './attach-report.ts';
+import { findChampion } from './find-champion.ts';
 import { generateTrialConfigs } from './generate-trial-configs.ts';
 import { prepareWorkspace } from './prepare-workspace.ts';
 import { preprocessData } from './preprocess-data.ts';
@@ -15,8 +17,12 @@ import { validateDataset } from './validate-dataset.ts';
 import { validatePreferenceData } from './validate-preference-data.ts';
 
 /** The activities of the CPU lane. Each is idempotent: any epoch may run again after any other. */
-export function cpuActivities(platform: WorkerPlatform): Record<string, Activity> {
+export function cpuActivities(
+  platform: WorkerPlatform,
+  ledger: Pick<PromotionLedger, 'stages'>,
+): Record<string, Activity> {
   return {
+    find_champion: activity('find_champion', (_, context) => findChampion(platform, ledger, context)),
     validate_dataset: activity('validate_dataset', validateDataset),
     preprocess_data: activity('preprocess_data', preprocessData),
     prepare_workspace: activity('prepare_workspace', prepareWorkspace),

@@ -35,7 +35,9 @@ export async function cpuLane(): Promise<CpuLane> {
     workspaceMarginBytes: 0,
     clock: { now: () => 0, wait: async () => undefined },
   };
-  const activities = cpuActivities({ ...platform, log } as unknown as WorkerPlatform);
+  const activities = cpuActivities({ ...platform, log } as unknown as WorkerPlatform, {
+    stages: () => Promise.resolve(new Map()),
+  });
   return {
     root,
     store,

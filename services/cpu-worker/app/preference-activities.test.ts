@@ -30,7 +30,9 @@ beforeAll(async () => {
   const platform: Omit<WorkerPlatform, 'registry' | 'log'> = { store, workspaceDir: root, workspaceMarginBytes: 0 };
   const log = { info: () => undefined, warn: () => undefined };
   // These activities ask no registry.
-  activities = cpuActivities({ ...platform, log } as unknown as WorkerPlatform);
+  activities = cpuActivities({ ...platform, log } as unknown as WorkerPlatform, {
+    stages: () => Promise.resolve(new Map()),
+  });
   const folder = await mkdtemp(join(root, 'base-'));
   await writeFile(join(folder, 'tokenizer.json'), json);
   const createdBy = { jobId: 'earlier', activity: 'a', epoch: 1 };

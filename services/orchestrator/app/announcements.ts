@@ -14,6 +14,14 @@ import type { Cell, Placement } from './cell.ts';
 
 const SOURCE = '/trainyard/orchestrator';
 
+/** An answer above this does not travel: a message has a limit, and a search of a thousand trials a long answer. */
+const MOST_RESULT_CHARACTERS = 400_000;
+
+const fitting = (resultJson: string, jobId: string): string =>
+  resultJson.length <= MOST_RESULT_CHARACTERS
+    ? resultJson
+    : JSON.stringify({ omitted: true, characters: resultJson.length, result: `/v1/jobs/${jobId}` });
+
 /** The messages an orchestrator publishes. Ids are functions of what they say, so that a repeated decision is the same message. */
 export class Announcements {
   readonly #codec: Codec;
@@ -167,7 +175,14 @@ export class Announcements {
         topic: 'jobs.events',
         key: project,
         type: 'AlertRaised',
-        payload: { alertId: `alert:${jobId}`, project, jobId, kind, message, detailJson: JSON.stringify(result) },
+        payload: {
+          alertId: `alert:${jobId}`,
+          project,
+          jobId,
+          kind,
+          message,
+          detailJson: fitting(JSON.stringify(result), jobId),
+        },
       },
       `alert:${jobId}`,
       atMs,
@@ -202,7 +217,7 @@ export class Announcements {
           jobId,
           project,
           status,
-          resultJson: result === null ? null : JSON.stringify(result),
+          resultJson: result === null ? null : fitting(JSON.stringify(result), jobId),
           errorJson: error === null ? null : JSON.stringify(error),
         },
       },

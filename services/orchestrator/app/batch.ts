@@ -21,6 +21,11 @@ import type {
 /** Facts after which the fold is stored, so that a restart reads a bounded log per workflow. */
 const SNAPSHOT_EVERY = 64;
 
+/** A large state is stored less often: its writing must not cost more than the folding it saves. */
+const snapshotEvery = ({ snapshotCharacters }: Cell): number =>
+  SNAPSHOT_EVERY * Math.max(1, Math.ceil(snapshotCharacters / CHARACTERS_OF_ORDINARY_STATE));
+const CHARACTERS_OF_ORDINARY_STATE = 65_536;
+
 /** Collects what a batch of messages leads to; `toCommit` says it in rows. */
 export class Batch {
   readonly #positions = new Map<string, Position>();
@@ -57,7 +62,7 @@ export class Batch {
 
   touch(cell: Cell): void {
     this.#cells.add(cell);
-    if (cell.seq - cell.snapshotSeq >= SNAPSHOT_EVERY || cell.status === 'parked') this.#snapshots.add(cell);
+    if (cell.seq - cell.snapshotSeq >= snapshotEvery(cell) || cell.status === 'parked') this.#snapshots.add(cell);
   }
 
   /** What the row says besides: paused, parent, a new deadline. */
@@ -150,7 +155,9 @@ export class Batch {
   #snapshotOf(cell: Cell): string | null {
     if (!this.#snapshots.has(cell) || cell.state === null) return null;
     if (cell.status !== 'parked') cell.snapshotSeq = cell.seq;
-    return JSON.stringify(cell.state);
+    const json = JSON.stringify(cell.state);
+    cell.snapshotCharacters = json.length;
+    return json;
   }
 
   #activityRows(): ActivityRow[] {

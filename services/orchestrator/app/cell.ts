@@ -28,6 +28,8 @@ export interface Cell {
   loaded: boolean;
   seq: number;
   snapshotSeq: number;
+  /** Length of the snapshot that this process stored last; 0 = none yet. */
+  snapshotCharacters: number;
   readonly messageIds: Set<string>;
   /**
    * When the newest fact was logged. Orchestrators' clocks differ, and clocks are set back: a fact is never logged before the one it follows, or times
@@ -64,6 +66,7 @@ export const newCell = (workflowId: string, partition: number): Cell => ({
   loaded: true,
   seq: 0,
   snapshotSeq: 0,
+  snapshotCharacters: 0,
   messageIds: new Set(),
   latestMs: 0,
   placements: new Map(),
@@ -109,11 +112,13 @@ export function loadCell(registry: WorkflowRegistry, cell: Cell, stored: StoredW
   takeRow(cell, stored.row);
   cell.loaded = true;
   for (const id of stored.messageIds) cell.messageIds.add(id);
+  // What folded stays: by it, messages are judged and their facts kept, until a release that can fold the rest.
+  cell.state = stored.snapshot;
   try {
-    let state = stored.snapshot;
     if (cell.status !== 'parked')
-      for (const { fact, atMs } of stored.facts) state = evolve(registry, cell.workflowId, state, fact, atMs).state;
-    cell.state = state;
+      for (const { fact, atMs } of stored.facts)
+        cell.state = evolve(registry, cell.workflowId, cell.state, fact, atMs).state;
+    const { state } = cell;
     cell.latestMs = Math.max(latestIn(state), ...stored.facts.map(({ atMs }) => atMs));
     cell.shownStatus = jobStatusOf(registry, cell);
   } catch (error) {

@@ -5,7 +5,7 @@ import { admit, type WorkflowMessage } from '../domain/admission.ts';
 import type { ActivityEntry } from '../domain/activity-ledger.ts';
 import type { Fact } from '../domain/facts.ts';
 import { confirmed, granted } from '../domain/lease-keeper.ts';
-import { type Effect, evolve } from '../domain/workflow-state.ts';
+import { type Effect, evolve, type WorkflowState } from '../domain/workflow-state.ts';
 import type { WorkflowRegistry } from '../domain/workflows/registry.ts';
 import type { Announcements } from './announcements.ts';
 import type { Batch } from './batch.ts';
@@ -50,7 +50,7 @@ export class Decider {
   /** Handles one message for a loaded cell. Throws only when the message itself cannot be understood. */
   handle(context: DecisionContext, cell: Cell, message: WorkflowMessage): void {
     if (cell.messageIds.has(message.id)) return;
-    const admission = admit(this.#registry, cell.state, message);
+    const admission = admit(this.#registry, cell.state, message, Math.max(cell.latestMs, context.nowMs));
     const { payload } = message;
     if (admission.kind === 'late') {
       if (REPORTED_BY_WORKER.includes(message.type) && 'activityId' in payload)
@@ -87,6 +87,26 @@ export class Decider {
     this.carryOut(context, cell, effects);
     if (waited && cell.status === 'open' && !waitsForOthers(this.#registry, cell)) this.#prolong(context, cell);
     if (cell.running && cell.status === 'open' && !needsPlace(cell)) this.#givePlaceBack(context, cell);
+  }
+
+  /** Facts that were kept while nobody could fold them take effect now, each as if it came now: what it says has the id it would have had. */
+  refold(
+    context: DecisionContext,
+    cell: Cell,
+    folded: readonly { seq: number; fact: Fact; atMs: number; effects: readonly Effect[]; state: WorkflowState }[],
+  ): void {
+    const { seq: last } = cell;
+    for (const { seq, fact, atMs, effects, state } of folded) {
+      cell.state = state;
+      cell.paused = state.paused !== undefined;
+      cell.seq = seq;
+      if (fact.type === 'RetryRequested' && cell.header !== null)
+        cell.header.deadlineAtMs = Math.max(atMs, context.nowMs) + state.start.executionTimeoutMs;
+      this.carryOut(context, cell, effects);
+    }
+    cell.seq = last;
+    context.batch.touch(cell);
+    context.batch.touchExtras(cell);
   }
 
   /** Execution goes on after a wait that may have taken weeks: its time starts anew. */

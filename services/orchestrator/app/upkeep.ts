@@ -126,17 +126,14 @@ export class Upkeep {
       await this.#memory.load([cell.workflowId]);
       try {
         let state = workflow.snapshot;
-        const effects = [];
-        for (const { fact, atMs } of workflow.facts) {
+        const folded = workflow.facts.map(({ seq, fact, atMs }) => {
           const evolved = evolve(this.#ports.registry, cell.workflowId, state, fact, atMs);
           state = evolved.state;
-          effects.push(...evolved.effects);
-        }
-        cell.state = state;
+          return { seq, fact, atMs, effects: evolved.effects, state: evolved.state };
+        });
         cell.status = 'open';
         cell.parkedReason = null;
-        context.batch.touch(cell);
-        this.#decider.carryOut(context, cell, effects);
+        this.#decider.refold(context, cell, folded);
         this.#ports.log.info({ workflowId: cell.workflowId }, 'parked workflow folds again');
       } catch (error) {
         this.#ports.log.warn({ workflowId: cell.workflowId, err: error }, 'workflow stays parked');

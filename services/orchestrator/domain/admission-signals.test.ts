@@ -5,6 +5,8 @@ import { WORKFLOW_ID } from '../../../test/support/given-when-then.ts';
 import { admit, type WorkflowMessage } from './admission.ts';
 import { workflowRegistry } from './workflows/registry.ts';
 
+/** When the messages come. */
+const NOW_MS = 2_000_000;
 const registry = workflowRegistry();
 
 const signal = (name: string, data: object, requestedBy = 'key-1'): WorkflowMessage => ({
@@ -16,7 +18,7 @@ const signal = (name: string, data: object, requestedBy = 'key-1'): WorkflowMess
   payload: { workflowId: WORKFLOW_ID, signal: name, dataJson: JSON.stringify(data), requestedBy },
 });
 const asked = (story: Story, name: string, data: object, requestedBy?: string) =>
-  admit(registry, story.state, signal(name, data, requestedBy));
+  admit(registry, story.state, signal(name, data, requestedBy), NOW_MS);
 
 const running = () => new Story(startOf('eval_only', evalOnlyInput()));
 const over = () => {
@@ -41,7 +43,7 @@ function asking(): Story {
 }
 
 it('a signal for a workflow that nobody knows is ignored; one that nobody understands goes to the dead letters', () => {
-  expect(admit(registry, null, signal('pause', { reason: null }))).toMatchObject({ kind: 'ignore' });
+  expect(admit(registry, null, signal('pause', { reason: null }), NOW_MS)).toMatchObject({ kind: 'ignore' });
   expect(() => asked(running(), 'nonsense', {})).toThrow(SyntaxError);
   expect(() => asked(over(), 'child.ended', {})).toThrow(SyntaxError);
 });

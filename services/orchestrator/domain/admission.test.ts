@@ -12,6 +12,8 @@ import {
 import { admit, type WorkflowMessage } from './admission.ts';
 import { workflowRegistry } from './workflows/registry.ts';
 
+/** When the messages come. */
+const NOW_MS = 2_000_000;
 const registry = workflowRegistry();
 const { given } = givenWhenThen(registry);
 
@@ -63,7 +65,7 @@ const reports = {
 
 describe('a start command', () => {
   it('starts the current machine version with the profile of the job type', () => {
-    expect(admit(registry, null, start({ inputJson: '{"a":1}' }))).toEqual({
+    expect(admit(registry, null, start({ inputJson: '{"a":1}' }), NOW_MS)).toEqual({
       kind: 'append',
       fact: {
         type: 'WorkflowStarted',
@@ -92,7 +94,7 @@ describe('a start command', () => {
   });
 
   it.each(['hpo', 'retrain', 'rlhf', 'eval_only'])('of job type %s starts its machine', (jobType) => {
-    expect(admit(registry, null, start({ jobType }))).toMatchObject({
+    expect(admit(registry, null, start({ jobType }), NOW_MS)).toMatchObject({
       kind: 'append',
       fact: { data: { jobType, definition: `${jobType}@1`, retry: registry.profile(jobType)?.retry } },
     });
@@ -101,16 +103,16 @@ describe('a start command', () => {
   it('of a child is recorded with its parent, and of anybody with the submitter', () => {
     const parent = { workflowId: 'wf-parent', childId: 'trial-0', reports: 'validation.loss' };
     const child = start({ parentJson: JSON.stringify(parent), submittedBy: 'key-1' });
-    expect(admit(registry, null, child)).toMatchObject({ fact: { data: { parent, submittedBy: 'key-1' } } });
-    expect(() => admit(registry, null, start({ parentJson: '{' }))).toThrow(SyntaxError);
+    expect(admit(registry, null, child, NOW_MS)).toMatchObject({ fact: { data: { parent, submittedBy: 'key-1' } } });
+    expect(() => admit(registry, null, start({ parentJson: '{' }), NOW_MS)).toThrow(SyntaxError);
   });
 
   it.each(['unknown', 'constructor', '__proto__'])('of job type %s, which has no machine, is ignored', (jobType) => {
-    expect(admit(registry, null, start({ jobType }))).toMatchObject({ kind: 'ignore' });
+    expect(admit(registry, null, start({ jobType }), NOW_MS)).toMatchObject({ kind: 'ignore' });
   });
 
   it('whose input is not JSON throws, for the dead letters', () => {
-    expect(() => admit(registry, null, start({ inputJson: '{' }))).toThrow(SyntaxError);
+    expect(() => admit(registry, null, start({ inputJson: '{' }), NOW_MS)).toThrow(SyntaxError);
   });
 });
 
@@ -181,7 +183,7 @@ describe('a zombie', () => {
   const late = [...upTo('run_training'), activityFailed('run_training', 1)];
 
   it.each(['ActivityStarted', 'CheckpointSaved'] as const)('that shows itself by %s is told to stop', (type) => {
-    expect(admit(registry, given(...late).state, reports[type])).toMatchObject({
+    expect(admit(registry, given(...late).state, reports[type], NOW_MS)).toMatchObject({
       stop: { activityId: 'run_training', epoch: 1 },
     });
   });
@@ -189,7 +191,7 @@ describe('a zombie', () => {
   it.each(['ActivityCompleted', 'ActivityFailed', 'ActivityYielded', 'ActivityDeclined'] as const)(
     'that ended by %s needs no stop',
     (type) => {
-      expect(admit(registry, given(...late).state, reports[type])).toMatchObject({ stop: null });
+      expect(admit(registry, given(...late).state, reports[type], NOW_MS)).toMatchObject({ stop: null });
     },
   );
 });
@@ -206,7 +208,7 @@ describe('reports', () => {
 
   it('an output that is not JSON throws, for the dead letters', () => {
     const broken = message('ActivityCompleted', { ...attempt, startedAtMs: 1, finishedAtMs: 2, outputJson: '{' });
-    expect(() => admit(registry, given(...upTo('run_training')).state, broken)).toThrow(SyntaxError);
+    expect(() => admit(registry, given(...upTo('run_training')).state, broken, NOW_MS)).toThrow(SyntaxError);
   });
 
   it('an activity named like a member of every object is nobody’s', () => {
@@ -216,6 +218,7 @@ describe('reports', () => {
           registry,
           given(workflowStarted()).state,
           message('ActivityDeclined', { ...attempt, activityId, reason: '' }),
+          NOW_MS,
         ),
       ).toMatchObject({ kind: 'late' });
   });

@@ -38,7 +38,12 @@ export type WorkflowMessage = Extract<
 >;
 
 /** Decides what a message means for a workflow in this state. Throws on JSON that does not parse (dead letter). */
-export function admit(registry: WorkflowRegistry, state: WorkflowState | null, message: WorkflowMessage): Admission {
+export function admit(
+  registry: WorkflowRegistry,
+  state: WorkflowState | null,
+  message: WorkflowMessage,
+  atMs: number,
+): Admission {
   if (message.type === 'StartWorkflow') {
     if (state !== null) return { kind: 'ignore', reason: 'the workflow has started already' };
     return admitStart(registry, message.payload);
@@ -49,7 +54,7 @@ export function admit(registry: WorkflowRegistry, state: WorkflowState | null, m
     const { requestedBy, reason } = message.payload;
     return { kind: 'append', fact: { type: 'CancelRequested', data: { requestedBy, reason } } };
   }
-  if (message.type === 'SignalWorkflow') return admitSignal(registry, state, message.payload);
+  if (message.type === 'SignalWorkflow') return admitSignal(registry, state, message.payload, atMs);
   const { activityId, epoch } = message.payload;
   const entry = state.activities[activityId];
   if (entry === undefined || !isCurrent(entry, epoch)) {
@@ -95,6 +100,7 @@ function admitSignal(
   registry: WorkflowRegistry,
   state: WorkflowState,
   payload: Extract<WorkflowMessage, { type: 'SignalWorkflow' }>['payload'],
+  atMs: number,
 ): Admission {
   const parsed = parseSignal(payload.signal, payload.dataJson);
   const { requestedBy } = payload;
@@ -117,7 +123,7 @@ function admitSignal(
       const { approval, digest, decision, comment } = parsed.data;
       const ticket = state.approvals?.[approval];
       const ballot = { by: requestedBy, decision, comment };
-      if (ticket === undefined || refusalOf(ticket, { ...ballot, digest }) !== null) return late(payload.signal);
+      if (ticket === undefined || refusalOf(ticket, { ...ballot, digest }, atMs) !== null) return late(payload.signal);
       return append({ type: 'ApprovalVoted', data: { approval, ...ballot } });
     }
     case 'approval.void': {

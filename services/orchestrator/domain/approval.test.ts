@@ -52,7 +52,14 @@ describe('a ticket', () => {
   it.each(['expired', 'voided', 'cancelled'] as const)('that is %s takes no ballot', (status) => {
     const closed = closeTicket(ticket(), status, 5_000);
     expect(closed).toMatchObject({ status, decidedAtMs: 5_000 });
-    expect(refusalOf(closed, { ...ballot('ann'), digest: closed.digest })).toBe('Closed');
+    expect(refusalOf(closed, { ...ballot('ann'), digest: closed.digest }, 2_000)).toBe('Closed');
+  });
+
+  it('takes no ballot at its expiry, whenever its timer fires', () => {
+    const open = ticket({ expiresAfterHours: 1 });
+    const vote = { ...ballot('ann'), digest: open.digest };
+    expect(refusalOf(open, vote, open.expiresAtMs - 1)).toBeNull();
+    expect(refusalOf(open, vote, open.expiresAtMs)).toBe('Closed');
   });
 
   it('that was decided stays as it was decided', () => {
@@ -67,25 +74,25 @@ describe('a ballot', () => {
 
   it('of the submitter never counts, not even when the policy names the submitter', () => {
     const named = ticket({ approvers: ['submitter', 'ann'] });
-    expect(refusalOf(named, { ...ballot('submitter'), digest })).toBe('BySubmitter');
-    expect(refusalOf(ticket(), { ...ballot('submitter', 'reject'), digest })).toBe('BySubmitter');
+    expect(refusalOf(named, { ...ballot('submitter'), digest }, 2_000)).toBe('BySubmitter');
+    expect(refusalOf(ticket(), { ...ballot('submitter', 'reject'), digest }, 2_000)).toBe('BySubmitter');
   });
 
   it('of somebody the policy does not name does not count; without names everybody but the submitter may', () => {
-    expect(refusalOf(ticket({ approvers: ['ann'] }), { ...ballot('bob'), digest })).toBe('NotAnApprover');
-    expect(refusalOf(ticket({ approvers: ['ann'] }), { ...ballot('ann'), digest })).toBeNull();
-    expect(refusalOf(ticket(), { ...ballot('bob'), digest })).toBeNull();
+    expect(refusalOf(ticket({ approvers: ['ann'] }), { ...ballot('bob'), digest }, 2_000)).toBe('NotAnApprover');
+    expect(refusalOf(ticket({ approvers: ['ann'] }), { ...ballot('ann'), digest }, 2_000)).toBeNull();
+    expect(refusalOf(ticket(), { ...ballot('bob'), digest }, 2_000)).toBeNull();
     // A job of a former release has no submitter: nobody is left out, and null is nobody's key.
-    expect(refusalOf(ticket({}, null), { ...ballot('bob'), digest })).toBeNull();
+    expect(refusalOf(ticket({}, null), { ...ballot('bob'), digest }, 2_000)).toBeNull();
   });
 
   it('about something else than the ticket does not count', () => {
-    expect(refusalOf(ticket(), { ...ballot('ann'), digest: 'c'.repeat(64) })).toBe('DigestMismatch');
+    expect(refusalOf(ticket(), { ...ballot('ann'), digest: 'c'.repeat(64) }, 2_000)).toBe('DigestMismatch');
   });
 
   it('counts once for each voter', () => {
-    expect(refusalOf(votes(ticket(), 'ann'), { ...ballot('ann'), digest })).toBe('AlreadyVoted');
-    expect(refusalOf(votes(ticket(), 'ann'), { ...ballot('ann', 'reject'), digest })).toBe('AlreadyVoted');
+    expect(refusalOf(votes(ticket(), 'ann'), { ...ballot('ann'), digest }, 2_000)).toBe('AlreadyVoted');
+    expect(refusalOf(votes(ticket(), 'ann'), { ...ballot('ann', 'reject'), digest }, 2_000)).toBe('AlreadyVoted');
   });
 });
 

@@ -76,8 +76,9 @@ export function openTicket(request: ApprovalRequest, submittedBy: string | null,
 }
 
 /** Null when the ballot counts. The submitter never counts, whatever their role. */
-export function refusalOf(ticket: ApprovalTicket, ballot: Ballot): BallotRefusal | null {
-  if (ticket.status !== 'open') return 'Closed';
+export function refusalOf(ticket: ApprovalTicket, ballot: Ballot, atMs: number): BallotRefusal | null {
+  // Its timer may be late: nobody was there at that time.
+  if (ticket.status !== 'open' || atMs >= ticket.expiresAtMs) return 'Closed';
   if (ballot.by === ticket.submittedBy) return 'BySubmitter';
   if (ticket.approvers !== null && !ticket.approvers.includes(ballot.by)) return 'NotAnApprover';
   if (ballot.digest !== ticket.digest) return 'DigestMismatch';

@@ -70,10 +70,11 @@ export class Evolution {
         return this.#retry();
       case 'ApprovalVoted': {
         const { approval, ...ballot } = fact.data;
-        return this.#ticketChanged(countBallot(this.#ticket(approval), ballot, this.#atMs));
+        const ticket = this.#ticket(approval);
+        return ticket.status === 'open' ? this.#ticketChanged(countBallot(ticket, ballot, this.#atMs)) : undefined;
       }
       case 'ApprovalVoided':
-        return this.#ticketChanged(closeTicket(this.#ticket(fact.data.approval), 'voided', this.#atMs));
+        return this.#close(this.#ticket(fact.data.approval), 'voided');
       case 'SignalReceived':
         return this.#signalled(fact.data);
       case 'ActivityStarted':
@@ -119,7 +120,13 @@ export class Evolution {
     this.#state = { ...this.#state, activities: { ...this.#state.activities, [activityId]: forgotten } };
   }
 
+  /** What people, traffic and time say to a paused workflow is kept for when it is resumed: nothing is released meanwhile. */
   #tell(event: WorkflowEvent): void {
+    const { paused } = this.#state;
+    if (paused !== undefined && isDecision(event)) {
+      this.#state = { ...this.#state, paused: { ...paused, held: [...(paused.held ?? []), event] } };
+      return;
+    }
     const step = this.#machine().step(this.#state.machine, event);
     if (step.moved) this.carryOut(step);
   }
@@ -197,6 +204,7 @@ export class Evolution {
   }
 
   #pause(reason: string | null, by: string): void {
+    if (this.#state.finish !== null) return;
     this.#state = { ...this.#state, paused: { reason, by } };
     for (const entry of Object.values(this.#state.activities)) {
       if (entry.state === 'running') this.#stop(entry, 'Paused');
@@ -210,16 +218,19 @@ export class Evolution {
   }
 
   #resume(): void {
-    const { paused: _paused, ...state } = this.#state;
+    const { paused, ...state } = this.#state;
+    if (paused === undefined) return;
     this.#state = state;
     for (const entry of Object.values(state.activities))
       if (entry.state === 'queued') this.#effects.push({ type: 'activityChanged', entry });
     for (const childId of Object.keys(state.children ?? {}))
       this.#signalChild({ childId, signal: 'resume', reason: PARENT_PAUSED });
     const { parent } = state.start;
-    if (parent === undefined) return;
-    const data = { child: parent.childId };
-    this.#effects.push({ type: 'signal', workflowId: parent.workflowId, signal: 'child.resumed', data });
+    if (parent !== undefined) {
+      const data = { child: parent.childId };
+      this.#effects.push({ type: 'signal', workflowId: parent.workflowId, signal: 'child.resumed', data });
+    }
+    for (const event of paused.held ?? []) if (this.#state.finish === null) this.#tell(event);
   }
 
   /** Tells the parent of a paused workflow when nothing of it runs any more. */
@@ -235,7 +246,8 @@ export class Evolution {
 
   #retry(): void {
     const point = retryPoint(this.#registry, this.#state);
-    invariant(point !== null, `${this.#state.workflowId} has a step to go back to`);
+    // Asked for twice while nobody could fold it.
+    if (point === null) return;
     this.#state = { ...this.#state, machine: point.machine, finish: null };
     this.#effects.push({ type: 'reopened', atMs: this.#atMs });
     this.#change(retried(this.#entry(point.activityId), this.#atMs));
@@ -263,13 +275,17 @@ export class Evolution {
     if (status !== 'cancelled') this.#tell({ type: 'approval.decided', approval, outcome: status });
   }
 
+  #close(ticket: ApprovalTicket, status: 'voided' | 'expired'): void {
+    if (ticket.status === 'open') this.#ticketChanged(closeTicket(ticket, status, this.#atMs));
+  }
+
   #timerFired(name: string): void {
     const { [name]: _fired, ...timers } = this.#state.timers;
     this.#state = { ...this.#state, timers };
     const of = /^approval:(.+):(expires|remind)$/.exec(name);
     if (of === null) return this.#tell({ type: 'timer', name });
     const ticket = this.#ticket(of[1] ?? '');
-    if (of[2] === 'expires') return this.#ticketChanged(closeTicket(ticket, 'expired', this.#atMs));
+    if (of[2] === 'expires') return this.#close(ticket, 'expired');
     this.#setTimer(name, this.#atMs + ticket.remindEveryMs);
     this.#ticketChanged(reminded(ticket), true);
   }
@@ -331,6 +347,11 @@ export class Evolution {
     return ticket;
   }
 }
+
+const isDecision = (event: WorkflowEvent): boolean =>
+  event.type === 'approval.decided' ||
+  event.type === 'timer' ||
+  (event.type === 'signal' && event.signal.signal === 'canary.verdict');
 
 const approvalTimer = (approval: string, what: 'expires' | 'remind'): string => `approval:${approval}:${what}`;
 

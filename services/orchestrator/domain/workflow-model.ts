@@ -4,7 +4,7 @@ import type { ApprovalTicket } from './approval.ts';
 import type { Fact } from './facts.ts';
 import type { MachineState } from './machine.ts';
 import type { SignalData, SignalName } from './signals.ts';
-import type { PromoteParams, StartCanaryParams } from './workflows/workflow-types.ts';
+import type { PromoteParams, StartCanaryParams, WorkflowEvent } from './workflows/workflow-types.ts';
 
 export type Start = Extract<Fact, { type: 'WorkflowStarted' }>['data'];
 
@@ -18,7 +18,12 @@ export interface WorkflowState {
   /** Pending timers by name: when they fire, epoch ms. */
   readonly timers: Readonly<Record<string, number>>;
   /** Present while nothing of it may be placed. */
-  readonly paused?: { readonly reason: string | null; readonly by: string };
+  readonly paused?: {
+    readonly reason: string | null;
+    readonly by: string;
+    /** What the machine would have been told meanwhile, in order: it is told when the workflow is resumed. */
+    readonly held?: readonly WorkflowEvent[];
+  };
   /** Children by what this workflow calls them. */
   readonly children?: Readonly<Record<string, ChildEntry>>;
   /** Tickets by approval. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { killAfterEveryEventOfFlows } from '../../support/flows/flow-crash-points.ts';
 
@@ -9,5 +9,5 @@ beforeAll(async () => {
 afterAll(() => db.drop());
 
 it('eval_only, retrain, rlhf and hpo end the same when the orchestrator is killed after any of their events', async () => {
-  await killAfterEveryEventOfFlows(db.url, db.database);
+  await expect(killAfterEveryEventOfFlows(db.url, db.database)).resolves.toBeUndefined();
 }, 300_000);

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WORKFLOW_PARTITIONS } from '#lib/contracts/topics.ts';
 import { partitionOf } from '#lib/kernel/partition.ts';
-import { type ActivityContext, ActivityError, YieldedError } from '#lib/worker/activity.ts';
+import { type ActivityContext, ActivityError } from '#lib/worker/activity.ts';
 import { ACTIVITIES } from '#lib/contracts/activities.ts';
 import { chainHolds, type ApprovalTicket } from '../../../services/orchestrator/domain/approval.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -10,10 +10,10 @@ import { eventually } from '../../support/eventually.ts';
 import { FULL_RELEASE, hpoInput, rlhfInput } from '../../support/flows/flow-inputs.ts';
 import { plausibleOutput } from '../../support/flows/flow-outputs.ts';
 import { createProject, impatientRegistry, jobsLike, signalCommand, takeIn } from '../../support/flows/flow-site.ts';
+import { CurveTrainer, type Run } from '../../support/flows/curve-trainer.ts';
 import { fineTuneInput } from '../../replay/fine-tune-facts.ts';
 
 const DAY_MS = 86_400_000;
-const STEPS = [20, 40, 60, 80, 100];
 
 let db: TestDatabase;
 const open: (() => Promise<void>)[] = [];
@@ -30,81 +30,18 @@ afterEach(async () => {
 });
 afterAll(() => db.drop());
 
-type Run = (context: ActivityContext) => Promise<unknown>;
 const plausible: Record<string, Run> = Object.fromEntries(
   Object.keys(ACTIVITIES).map((name) => [name, async ({ input }: ActivityContext) => plausibleOutput(name, input)]),
 );
 
-/** A trainer that walks its curve when the test says so, reports each point, and stores a checkpoint before it stops. */
-class Trainer {
-  readonly resumedFrom = new Map<string, number[]>();
-  readonly epochs: string[] = [];
-  readonly #value: (rate: number, step: number) => number;
-  #running = 0;
-  readonly #gate: Promise<void>;
-
-  constructor(value: (rate: number, step: number) => number, gate: Promise<void> = Promise.resolve()) {
-    this.#value = value;
-    this.#gate = gate;
-  }
-
-  get running(): number {
-    return this.#running;
-  }
-
-  readonly run: Run = async (context) => {
-    const { jobId, resume, signal, input } = context;
-    this.epochs.push(`${context.workflowId}#${context.epoch}`);
-    this.resumedFrom.set(jobId, [...(this.resumedFrom.get(jobId) ?? []), resume?.step ?? 0]);
-    const { learningRate } = (input as { spec: { hyperparameters: { learningRate: number } } }).spec.hyperparameters;
-    this.#running++;
-    try {
-      let last = resume?.step ?? 0;
-      for (const step of STEPS.filter((each) => each > last)) {
-        await aMoment(signal);
-        if (signal.aborted) throw new YieldedError(last);
-        last = step;
-        context.progress({ step, stepsTotal: 100 });
-        context.metrics([{ name: 'validation.loss', step, value: this.#value(learningRate, step) }]);
-        context.checkpointSaved({ step, manifestKey: `checkpoints/${jobId}/${step}`, digest: 'a'.repeat(64) });
-      }
-      await Promise.race([this.#gate, aborted(signal)]);
-      if (signal.aborted) throw new YieldedError(last);
-      const loss = this.#value(learningRate, 100);
-      return {
-        ...(plausibleOutput('run_training', input) as object),
-        metrics: { 'validation.loss': loss },
-        steps: 100,
-      };
-    } finally {
-      this.#running--;
-    }
-  };
-}
-
-/** Longer than a parent's report interval, so that points arrive one after the other. */
-const aMoment = (signal: AbortSignal): Promise<void> => {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, 200);
-  signal.addEventListener('abort', () => {
-    clearTimeout(timer);
-    resolve();
-  });
-  return promise;
-};
-const aborted = (signal: AbortSignal): Promise<void> => {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
-};
-
-async function withWorkers(trainer: Trainer, activities: Record<string, Run> = plausible) {
+async function withWorkers(trainer: CurveTrainer, activities: Record<string, Run> = plausible) {
   const all = { ...activities, run_training: trainer.run };
   const cpu = keep(await startWorker(db.url, all));
   keep(await startWorker(db.url, all, { lane: 'gpu' }));
   return cpu.bus;
 }
-const rows = async <T extends object>(text: string, ...values: unknown[]): Promise<T[]> =>
-  (await db.database.query<T>(text, values)).rows as T[];
+const rows = async <T extends object>(text: string, ...values: unknown[]): Promise<readonly T[]> =>
+  (await db.database.query<T>(text, values)).rows;
 const statusOf = async (jobId: string): Promise<string | undefined> =>
   (await jobsLike(db.database, jobId)).find(({ id }) => id === jobId)?.status;
 
@@ -126,7 +63,7 @@ async function expectSettled(prefix: string, count: number): Promise<void> {
 describe('a search with its trials in other shards', () => {
   it('goes on with the same trials after its orchestrator was killed, prunes, and a pruned trial can be revived', async () => {
     // The larger the learning rate the worse, from the first point on.
-    const trainer = new Trainer((rate, step) => rate * 100 + 100 / step);
+    const trainer = new CurveTrainer((rate, step) => rate * 100 + 100 / step);
     let orchestrator = await startProcess('orchestrator-process.ts', db.url);
     const bus = await withWorkers(trainer);
     const pruning = { strategy: 'liveMedian' as const, warmUpSteps: 20, everySteps: 20, minimumTrials: 3 };
@@ -179,7 +116,7 @@ describe('a search with its trials in other shards', () => {
 
   it('that is cancelled takes its trials along', async () => {
     const never = new Promise<void>(() => undefined);
-    const trainer = new Trainer(() => 1, never);
+    const trainer = new CurveTrainer(() => 1, never);
     const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
     await withWorkers(trainer);
     const input = {
@@ -201,7 +138,7 @@ describe('a search with its trials in other shards', () => {
   it('runs in a project that may run one workflow at a time', async () => {
     await db.database.query('update projects set max_running_workflows = 1');
     try {
-      const trainer = new Trainer((rate) => rate);
+      const trainer = new CurveTrainer((rate) => rate);
       const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
       await withWorkers(trainer);
       const input = {
@@ -219,7 +156,7 @@ describe('a search with its trials in other shards', () => {
 describe('pause and retry', () => {
   it('a paused search pauses its trials at their checkpoints and goes on with them', async () => {
     const gate = Promise.withResolvers<void>();
-    const trainer = new Trainer((rate) => rate, gate.promise);
+    const trainer = new CurveTrainer((rate) => rate, gate.promise);
     const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
     await withWorkers(trainer);
     const input = { ...hpoInput({ trials: 2, maxConcurrent: 2, pruning: { strategy: 'none' } }), jobId: 'job-paused' };
@@ -244,7 +181,7 @@ describe('pause and retry', () => {
       if (broken) throw new ActivityError('TrainerOutOfMemory', 'too large', { retryable: false });
       return plausibleOutput('upload_artifacts', input);
     };
-    const trainer = new Trainer(() => 1);
+    const trainer = new CurveTrainer(() => 1);
     const { bus } = keep(await startEngine(db.url, { registry: impatientRegistry() }));
     await withWorkers(trainer, { ...plausible, upload_artifacts: fails });
     const input = { ...fineTuneInput(), jobId: 'job-retried' };
@@ -280,7 +217,7 @@ describe('pause and retry', () => {
       return plausibleOutput('upload_artifacts', input);
     };
     const gate = Promise.withResolvers<void>();
-    const trainer = new Trainer((rate) => rate);
+    const trainer = new CurveTrainer((rate) => rate);
     const slow: Run = async (context) => {
       if (context.jobId.endsWith('trial-0')) await gate.promise;
       return uploads(context);
@@ -307,7 +244,7 @@ describe('people and traffic', () => {
     const now = () => Date.now() + days * DAY_MS;
     const engineAt = async () => startEngine(db.url, { registry: impatientRegistry(), now });
     let engine = await engineAt();
-    const bus = await withWorkers(new Trainer(() => 1));
+    const bus = await withWorkers(new CurveTrainer(() => 1));
     const approval = { required: 2, expiresAfterHours: 24 * 60, remindEveryHours: 24 * 7 };
     const { canary } = FULL_RELEASE;
     if (canary === undefined) throw new Error('a full release has one');
@@ -375,7 +312,7 @@ describe('people and traffic', () => {
     const { bus } = keep(
       await startEngine(db.url, { registry: impatientRegistry(), now: () => Date.now() + hours * 3_600_000 }),
     );
-    await withWorkers(new Trainer(() => 1));
+    await withWorkers(new CurveTrainer(() => 1));
     const { approval } = FULL_RELEASE;
     const release = { promote: true, ...(approval === undefined ? {} : { approval }) };
     for (const name of ['expired', 'voided']) {

@@ -54,7 +54,7 @@ beforeAll(async () => {
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const worker = { ...platform, log } as unknown as WorkerPlatform;
   activities = {
-    ...cpuActivities(worker),
+    ...cpuActivities(worker, { stages: () => Promise.resolve(new Map()) }),
     ...gpuActivities({
       ...worker,
       startTrainer: (specPath, environment, onMessage) =>

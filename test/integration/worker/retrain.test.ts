@@ -43,7 +43,7 @@ beforeAll(async () => {
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const worker = { ...platform, log } as unknown as WorkerPlatform;
   activities = {
-    ...cpuActivities(worker),
+    ...cpuActivities(worker, { stages: () => Promise.resolve(new Map()) }),
     ...gpuActivities({
       ...worker,
       startTrainer: (specPath, environment, onMessage) =>

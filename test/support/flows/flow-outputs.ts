@@ -64,6 +64,7 @@ const ANSWERS: Answers = {
   run_safety_evaluation: () => evaluated('safety'),
   run_quality_evaluation: () => evaluated('quality'),
   compare_with_champion: () => evaluated('comparison'),
+  find_champion: ({ model }) => ({ version: model === 'demo-speeches' ? 3 : 2 }),
   generate_trial_configs: generate,
   select_best_trial: ({ direction, history }) => ({
     best: bestTrial(history, direction),

@@ -44,9 +44,13 @@ export class Story {
   #state: WorkflowState | null = null;
   #nowMs = T0;
 
+  /** The version in production, as far as this story tells. */
+  champion: number | null = null;
+
   constructor(start: Fact, options: { registry?: WorkflowRegistry; workflowId?: string } = {}) {
     this.#registry = options.registry ?? workflowRegistry();
     this.#workflowId = options.workflowId ?? WORKFLOW_ID;
+    if (start.type === 'WorkflowStarted') this.champion = championOf(start.data.input);
     this.tell(start);
   }
 
@@ -83,7 +87,11 @@ export class Story {
     this.#state = state;
     this.#effects.push(...effects);
     this.facts.push({ fact, atMs });
-    return effects.map(said);
+    const lines = effects.map(said);
+    // Whoever releases asks what is in production: what the flow was started with still is.
+    if (state.activities['find_champion']?.state === 'queued')
+      return [...lines, ...this.answer('find_champion', { version: this.champion })];
+    return lines;
   }
 
   /** An activity is done, by default with a plausible output for what it was asked; `change` replaces members of that. */
@@ -196,4 +204,11 @@ export class Story {
     if (entry === undefined) throw new Error(`no activity ${activityId} in ${this.machineState}`);
     return entry;
   }
+}
+
+/** What a job's input says about production when it was taken in. */
+function championOf(input: unknown): number | null {
+  const { champion = null } = input as { champion?: number | { version: number; stage: string } | null };
+  if (champion === null || typeof champion === 'number') return champion;
+  return champion.stage === 'prod' ? champion.version : null;
 }

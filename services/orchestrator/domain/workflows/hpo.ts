@@ -45,7 +45,6 @@ export const hpo = workflow<HpoInput>('hpo@1', (words) => {
       ...release(words, {
         settings: ({ input }) => input.spec.release,
         candidate,
-        champion: ({ input }) => input.champion,
         result: (context) => ({ ...summary(context), model: outputOf(context, 'register_model') }),
       }),
       evalFailed: ends('EVAL_FAILED', (context) => ({ ...summary(context), model: null })),

@@ -1,5 +1,6 @@
 import type { ReleaseSettings } from '#lib/contracts/release.ts';
 import { invariant } from '#lib/kernel/errors.ts';
+import { outputOf } from './vocabulary.ts';
 import type { StateDeclaration, Vocabulary, WorkflowContext } from './workflow-types.ts';
 
 /** A registered version that may go to production. */
@@ -15,23 +16,27 @@ export interface Candidate {
 interface ReleaseOptions<Input> {
   readonly settings: (context: WorkflowContext<Input>) => ReleaseSettings | undefined;
   readonly candidate: (context: WorkflowContext<Input>) => Candidate;
-  /** The version in production that the canary is compared with; null = none, and then there is no canary. */
-  readonly champion: (context: WorkflowContext<Input>) => number | null;
+  /** The version in production that the candidate was compared with; absent = it was compared with none. */
+  readonly comparedWith?: (context: WorkflowContext<Input>) => number | null;
   readonly result: (context: WorkflowContext<Input>) => object;
 }
 
 /**
  * From a registered version to production, the same for every flow that releases: approval, canary, promotion, each if it was asked for. Enter at
- * `releasing`. Ends: COMPLETED (promoted, or kept in `dev` as asked), REJECTED, ROLLED_BACK.
+ * `releasing`. Ends: COMPLETED (promoted, or kept in `dev` as asked), REJECTED (by people, or because production changed meanwhile), ROLLED_BACK.
  */
 export function release<Input>(
-  { chooses, asks, promotes, watches, ends }: Vocabulary<Input>,
-  { settings, candidate, champion, result }: ReleaseOptions<Input>,
+  { runs, chooses, asks, promotes, watches, ends }: Vocabulary<Input>,
+  { settings, candidate, comparedWith, result }: ReleaseOptions<Input>,
 ): Record<string, StateDeclaration<Input>> {
   type Context = WorkflowContext<Input>;
   const asked = (context: Context): ReleaseSettings => settings(context) ?? { promote: false };
   const staysInDev = (context: Context): boolean => !asked(context).promote;
   const needsApproval = (context: Context): boolean => asked(context).approval !== undefined;
+  const champion = (context: Context): number | null => outputOf(context, 'find_champion').version;
+  /** Production changed while the candidate was trained or reviewed: it was compared with something else. */
+  const isOutdated = (context: Context): boolean =>
+    comparedWith !== undefined && champion(context) !== comparedWith(context);
   const goesThroughCanary = (context: Context): boolean =>
     asked(context).canary !== undefined && champion(context) !== null;
   const peopleDecide = (context: Context): boolean => asked(context).canary?.onInconclusive !== 'rollback';
@@ -53,18 +58,27 @@ export function release<Input>(
   };
   const end = (context: Context, promoted: boolean) => ({
     ...result(context),
-    release: { promoted, canary: context.canary ?? null },
+    release: { promoted, approvals: context.approvals ?? {}, canary: context.canary ?? null },
   });
   return {
-    releasing: chooses({ when: staysInDev, to: 'kept' }, { when: needsApproval, to: 'approving' }, { to: 'approved' }),
+    releasing: chooses(
+      { when: staysInDev, to: 'kept' },
+      { when: needsApproval, to: 'approving' },
+      { to: 'findingChampion' },
+    ),
     approving: asks({
       approval: 'release',
       subject: subject('release'),
       policy,
-      onApproved: 'approved',
+      onApproved: 'findingChampion',
       onRefused: 'rejected',
     }),
-    approved: chooses({ when: goesThroughCanary, to: 'staging' }, { to: 'promoting' }),
+    findingChampion: runs('find_champion', {
+      lane: 'cpu',
+      startToClose: '30m',
+      input: (context) => ({ model: candidate(context).name }),
+      onDone: [{ when: isOutdated, to: 'outdated' }, { when: goesThroughCanary, to: 'staging' }, { to: 'promoting' }],
+    }),
     staging: promotes(to('staging', 'a canary starts'), { onDone: 'canary' }),
     canary: watches(canary, {
       onPass: 'promoting',
@@ -83,6 +97,10 @@ export function release<Input>(
     completed: ends('COMPLETED', (context) => end(context, true)),
     kept: ends('COMPLETED', (context) => end(context, false)),
     rejected: ends('REJECTED', (context) => end(context, false)),
+    outdated: ends('REJECTED', (context) => ({
+      ...end(context, false),
+      reason: `version ${String(champion(context))} is in production by now, and the candidate was compared with ${String(comparedWith?.(context))}`,
+    })),
     rolledBack: ends('ROLLED_BACK', (context) => end(context, false)),
   };
 }

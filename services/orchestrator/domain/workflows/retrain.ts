@@ -58,12 +58,12 @@ export const retrain = workflow<RetrainInput>('retrain@1', (words) => {
       ...release(words, {
         settings: ({ input }) => input.spec.release,
         candidate,
-        champion: ({ input: { champion } }) => (champion?.stage === 'prod' ? champion.version : null),
+        comparedWith: ({ input: { champion } }) => (champion?.stage === 'prod' ? champion.version : null),
         result,
       }),
       skipped: ends('SKIPPED', ({ input }) => ({
         reason: `a retrain of ${input.spec.model.name} started less than ${input.spec.stormHours} hours ago`,
-        lastRetrainAt: input.lastRetrainAtMs,
+        lastRetrainAtMs: input.lastRetrainAtMs,
       })),
       evalFailed: ends('EVAL_FAILED', (context) => ({ ...attempted(context), model: null })),
       notBetter: ends('EVAL_FAILED', (context) => ({ ...result(context), reason: improvement(context).reason })),

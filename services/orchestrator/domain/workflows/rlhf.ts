@@ -65,7 +65,6 @@ export const rlhf = workflow<RlhfInput>('rlhf@1', (words) => {
       ...release(words, {
         settings: ({ input }) => input.spec.release,
         candidate,
-        champion: ({ input }) => input.champion,
         result,
       }),
       safetyFailed: ends('SAFETY_FAILED', (context) => ({ ...trained(context), safety: safety(context), model: null })),

@@ -1,5 +1,6 @@
 import { assign, enqueueActions } from 'xstate';
 import { duration } from '#lib/kernel/duration.ts';
+import type { ActivityFailure } from '../activity-ledger.ts';
 import type {
   Branch,
   Canary,
@@ -59,12 +60,22 @@ export function stateNode<Input>(name: string, declaration: StateDeclaration<Inp
             params: ({ context }: Args<Input>): FinishParams => ({
               status: declaration.status,
               result: declaration.result(context),
-              failure: context.failure,
+              failure: context.failure ?? (declaration.status === 'FAILED' ? failureOfChild(context) : null),
             }),
           },
         ],
       };
   }
+}
+
+/** Why a workflow failed that failed with its child. */
+function failureOfChild({ children = {} }: WorkflowContext<unknown>): ActivityFailure | null {
+  const failed = Object.values(children).find(({ status }) => status !== 'COMPLETED');
+  if (failed === undefined) return null;
+  const { jobId, status, error } = failed;
+  const own = error as Partial<ActivityFailure> | null;
+  const message = `child ${jobId} ended ${status}${own?.message === undefined ? '' : `: ${own.message}`}`;
+  return { code: own?.code ?? 'ChildFailed', message, retryable: false, logTail: own?.logTail ?? [] };
 }
 
 /** Transitions to the first branch that holds, given what is remembered on the way. */
@@ -193,6 +204,10 @@ const isTimer = (event: WorkflowEvent, name: string): boolean => event.type === 
 function asksNode<Input>({ approval, subject, policy, onApproved, onRefused }: Question<Input>): object {
   const is = (approved: boolean) => (event: WorkflowEvent) =>
     event.type === 'approval.decided' && event.approval === approval && (event.outcome === 'approved') === approved;
+  const withOutcome = (context: WorkflowContext<Input>, event: WorkflowEvent): WorkflowContext<Input> =>
+    event.type === 'approval.decided'
+      ? { ...context, approvals: { ...context.approvals, [event.approval]: event.outcome } }
+      : context;
   return {
     meta: { status: 'AWAITING_APPROVAL' },
     entry: [
@@ -201,7 +216,13 @@ function asksNode<Input>({ approval, subject, policy, onApproved, onRefused }: Q
         params: ({ context }: Args<Input>) => ({ approval, subject: subject(context), policy: policy(context) }),
       },
     ],
-    on: { 'approval.decided': [...branches(onApproved, is(true)), ...branches(onRefused, is(false))], ...LEFT_BY },
+    on: {
+      'approval.decided': [
+        ...branches<Input>(onApproved, is(true), withOutcome),
+        ...branches<Input>(onRefused, is(false), withOutcome),
+      ],
+      ...LEFT_BY,
+    },
   };
 }
 

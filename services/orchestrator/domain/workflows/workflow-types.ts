@@ -26,6 +26,8 @@ export interface WorkflowContext<Input> {
   readonly children?: Readonly<Record<string, ChildEnd>>;
   /** What coordinators remember, by the name of their state in the machine; `end` once they are through. */
   readonly coordination?: Readonly<Record<string, { readonly state: unknown; readonly end?: ActivityFailure | null }>>;
+  /** How each ticket ended. */
+  readonly approvals?: Readonly<Record<string, ApprovalOutcome>>;
   readonly canary?: { readonly outcome: CanaryOutcome; readonly reports: readonly unknown[] };
 }
 
