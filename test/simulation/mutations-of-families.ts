@@ -144,8 +144,13 @@ export const OF_FAMILIES_AND_RELEASES: readonly Mutation[] = [
     servers: ({ database }) => {
       const { releases } = database;
       const stages = releases.stages.bind(releases);
-      releases.stages = (project, model) =>
-        new Map([...stages(project, model)].filter(([, stage]) => stage !== 'prod'));
+      const promote = releases.promote.bind(releases);
+      releases.promote = (row) => {
+        releases.stages = (project, model) =>
+          new Map([...stages(project, model)].filter(([, stage]) => stage !== 'prod'));
+        promote(row);
+        releases.stages = stages;
+      };
     },
   },
   {
