@@ -13,6 +13,7 @@ import {
   type SinceLook,
   type WatchedArms,
 } from '../domain/canary-arms.ts';
+import { acceptObservation } from '../domain/observation.ts';
 
 /** An open split and when it was looked at last. */
 export interface OpenSplit extends WatchedArms {
@@ -69,7 +70,9 @@ export async function foldBatch(
   await codec.prepare(messages.map(({ value }) => value));
   const observations = messages.flatMap((received): ObservationRecorded[] => {
     const decoded = decodeMessage(codec, received);
-    return decoded.ok && decoded.message.type === 'ObservationRecorded' ? [decoded.message.payload] : [];
+    if (!decoded.ok || decoded.message.type !== 'ObservationRecorded') return [];
+    // What cannot be stored would fail the batch at every try, and no canary would be watched any more.
+    return acceptObservation(decoded.message.payload, nowMs).ok ? [decoded.message.payload] : [];
   });
   let counted = 0;
   for (const split of splits) {

@@ -179,6 +179,24 @@ describe('the canary watch', () => {
     await end('once');
   });
 
+  it('leaves out what the intake refuses: one that no table takes holds nothing up', async () => {
+    await startSplit('hostile', SETTINGS);
+    const features = { failed: 1 };
+    const batch = received(
+      ...outgoing('hostile', START + 1, [
+        { version: 2, features, id: `n${String.fromCodePoint(0)}` },
+        {
+          version: 2,
+          features,
+          id: Array.from({ length: 6_000 }, (_, i) => String.fromCodePoint(97 + ((i * i) % 26))).join(''),
+        },
+        { version: 2, features, id: 'sound' },
+      ]),
+    );
+    expect(await foldBatch(ports(), batch, START + 2)).toBe(1);
+    await end('hostile');
+  });
+
   it('of two processes that look at the same moment, one does', async () => {
     await startSplit('both', SETTINGS);
     await Promise.all([1, 2, 3].map(() => lookAtSplits(ports(), START + MINUTE_MS)));
