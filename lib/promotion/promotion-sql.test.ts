@@ -180,15 +180,53 @@ describe('traffic splits', () => {
     );
   const rows = async (model: string) =>
     (
-      await db.database.query(
+      await db.database.query<{ job_id: string; weight: number; outcome: string | null }>(
         'select job_id, weight_percent::float8 as weight, outcome from traffic_splits where model = $1 order by id',
         [model],
       )
     ).rows;
 
-  it('are one at a time per model: the second job loses and leaves no row', async () => {
+  it('are one at a time per model: the second job is refused, once, and its row says so', async () => {
     await Promise.all([start('t1', 'a'), start('t1', 'b')]);
-    expect(await rows('t1')).toHaveLength(1);
+    await Promise.all([start('t1', 'a'), start('t1', 'b')]);
+    const outcomes = (await rows('t1')).map(({ outcome }) => outcome);
+    expect(outcomes.map(String).toSorted()).toEqual(['null', 'refused']);
+  });
+
+  it('open beside the version in prod only, wherever the others are', async () => {
+    await append({ model: 't5', version: 1, stage: 'prod' }, { model: 't5', version: 3, stage: 'prod' });
+    await start('t5', 'late');
+    await append({ model: 't6', version: 1, stage: 'prod' }, { model: 't6', version: 1, stage: 'archived' });
+    await start('t6', 'late');
+    await append({ model: 't7', version: 1, stage: 'prod' });
+    await start('t7', 'in time');
+    expect([...(await rows('t5')), ...(await rows('t6')), ...(await rows('t7'))]).toMatchObject([
+      { outcome: 'refused' },
+      { outcome: 'refused' },
+      { outcome: null },
+    ]);
+  });
+
+  it.each<[string, Ask | null, string | null]>([
+    ['a rollback', null, 'superseded'],
+    ['another version in prod', { model: '', version: 3, stage: 'prod', job: 'b' }, 'superseded'],
+    ['the canary in prod, by a person', { model: '', version: 2, stage: 'prod' }, 'superseded'],
+    ['the canary archived', { model: '', version: 2, stage: 'archived' }, 'superseded'],
+    ['the baseline taken out of prod', { model: '', version: 1, stage: 'staging' }, 'superseded'],
+    ['the canary where it is', { model: '', version: 2, stage: 'staging' }, null],
+    ['the baseline in prod again', { model: '', version: 1, stage: 'prod' }, null],
+    ['a stranger in staging', { model: '', version: 9, stage: 'staging' }, null],
+    ['its own job', { model: '', version: 2, stage: 'prod', job: 'a' }, null],
+  ])('end with what the ledger moves: %s', async (name, ask, outcome) => {
+    const model = `moved: ${name}`;
+    await append(...[5, 1].map((version) => ({ model, version, stage: 'prod' })));
+    await append({ model, version: 2, stage: 'staging', job: 'a' });
+    await start(model, 'a');
+    await (ask === null ? rollback(model) : append({ ...ask, model }));
+    expect(await rows(model)).toMatchObject([{ job_id: 'a', outcome }]);
+    // The workflow that hears of it later changes nothing about it.
+    await end(model, 'a', 'fail');
+    expect((await rows(model))[0]).toMatchObject({ outcome: outcome ?? 'fail' });
   });
 
   it('start and end once, however often the calls are repeated', async () => {
@@ -200,7 +238,7 @@ describe('traffic splits', () => {
     await end('t2', 'never');
     expect(await rows('t2')).toEqual([{ job_id: 'a', weight: 12.5, outcome: 'pass' }]);
     await start('t2', 'b');
-    expect(await rows('t2')).toHaveLength(2);
+    expect(await rows('t2')).toMatchObject([{ outcome: 'pass' }, { job_id: 'b', outcome: null }]);
   });
 
   it('above 100 percent are refused', async () => {

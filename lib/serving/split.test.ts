@@ -60,6 +60,12 @@ it('another job deals anew: who was in one canary is in the next with the chance
   expect(Math.abs(canaryShare(traffic({ jobId: 'job-2' }), first) - 0.1)).toBeLessThan(0.015);
 });
 
+it("what is not the canary's goes to the version in prod when that is not the baseline any more", () => {
+  const split = share({ weightPercent: 0 });
+  expect(routeRequest('p', 'm', { prodVersion: 3, split }, 'k')).toEqual({ version: 3, arm: 'prod' });
+  expect(routeRequest('p', 'm', { prodVersion: null, split }, 'k')).toEqual({ version: 1, arm: 'baseline' });
+});
+
 it('without a split the prod version answers, and without one in prod nobody', () => {
   expect(routeRequest('p', 'm', { prodVersion: 3, split: null }, 'k')).toEqual({ version: 3, arm: 'prod' });
   expect(routeRequest('p', 'm', { prodVersion: null, split: null }, 'k')).toBeNull();

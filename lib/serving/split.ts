@@ -32,9 +32,10 @@ const HASH_RANGE = 2 ** 31;
 export function routeRequest(project: string, model: string, traffic: ModelTraffic, key: string): Route | null {
   const { split, prodVersion } = traffic;
   if (split === null) return prodVersion === null ? null : { version: prodVersion, arm: 'prod' };
-  return isCanary(project, model, split, key)
-    ? { version: split.canaryVersion, arm: 'canary' }
-    : { version: split.baselineVersion, arm: 'baseline' };
+  if (isCanary(project, model, split, key)) return { version: split.canaryVersion, arm: 'canary' };
+  // What is in prod answers, whatever a split says that somebody still knows: its answers belong to no arm.
+  if (prodVersion !== null && prodVersion !== split.baselineVersion) return { version: prodVersion, arm: 'prod' };
+  return { version: split.baselineVersion, arm: 'baseline' };
 }
 
 function isCanary(project: string, model: string, split: TrafficShare, key: string): boolean {

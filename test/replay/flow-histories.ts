@@ -158,6 +158,17 @@ export const FLOW_HISTORIES: Readonly<Record<string, readonly FactAt[]>> = {
     (s) => s.answer('compare_with_champion', { metrics }),
     (s) => s.answer('attach_report'),
   ),
+  'retrain@1-outdated': told(
+    started.retrain(),
+    (s) => {
+      // Another version came into production meanwhile.
+      s.champion = 4;
+      s.answer(FIRST.retrain);
+    },
+    (s) => s.childEnded('training', 'COMPLETED', CHALLENGER),
+    (s) => s.answer('compare_with_champion'),
+    (s) => s.answer('attach_report'),
+  ),
   'rlhf@1-safety-failed': told(
     new Story(startOf('rlhf', rlhfInput())),
     ...RLHF_STEPS.slice(0, 3).map((activity) => (s: Story) => s.answer(activity)),

@@ -2,7 +2,7 @@ import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { textArray } from '#lib/postgres/binary-arrays.ts';
 import type { Database, NamedStatement, Queryable } from '#lib/postgres/database.ts';
 import { type CanaryState, startCanary } from '#lib/statistics/canary.ts';
-import type { CanaryStore, LookResult, OpenSplit, Watch } from '../app/watch-canaries.ts';
+import type { CanaryStore, LookResult, OpenSplit, OverruledSplit, Watch } from '../app/watch-canaries.ts';
 import { addAnswers, type ArmValues, type SinceLook } from '../domain/canary-arms.ts';
 
 const OPEN: NamedStatement = {
@@ -12,6 +12,24 @@ const OPEN: NamedStatement = {
            coalesce(w.looked_at_ms, s.started_at_ms) as "lookedAtMs", w.verdict_sent_at_ms is not null as decided
          from traffic_splits s left join canary_watches w on w.split_id = s.id
          where s.ended_at_ms is null order by s.id`,
+};
+
+const OVERRULED: NamedStatement = {
+  name: 'canary-overruled-splits',
+  text: `select s.id, s.model, s.job_id as "jobId", s.workflow_id as "workflowId", s.outcome,
+           h.prod_version is not distinct from s.canary_version as "canaryInProd"
+         from traffic_splits s left join canary_watches w on w.split_id = s.id
+           left join promotion_heads h on h.project = s.project and h.model = s.model
+         where s.outcome in ('superseded', 'refused') and w.verdict_sent_at_ms is null order by s.id`,
+};
+
+/** Keeps what was seen of it until then. */
+const TELL: NamedStatement = {
+  name: 'canary-tell',
+  text: `insert into canary_watches as w (split_id, state, looked_at_ms, verdict_sent_at_ms)
+         select s.id, $2::jsonb || jsonb_build_object('startedAtMs', s.started_at_ms) || $3::jsonb, $4, $4 from traffic_splits s where s.id = $1
+         on conflict (split_id) do update set state = w.state || $3::jsonb, verdict_sent_at_ms = excluded.verdict_sent_at_ms
+         where w.verdict_sent_at_ms is null`,
 };
 
 /** Nothing for a split that is over by now. */
@@ -51,7 +69,7 @@ const FORGET_SPLIT: NamedStatement = {
 
 type Publisher = { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
 
-/** The tables of `0012_promotion_and_traffic.sql`; a verdict is published in the transaction that stores it. */
+/** The tables of `0012_promotion_and_traffic.sql` and what `0015` adds; a verdict is published in the transaction that stores it. */
 export class PostgresCanaries implements CanaryStore {
   readonly #database: Database;
   readonly #bus: Publisher;
@@ -89,6 +107,26 @@ export class PostgresCanaries implements CanaryStore {
         await tx.query(FORGET_SPLIT, [splitId]);
         await this.#bus.publishIn(tx, [verdict]);
       }
+      return true;
+    });
+  }
+
+  async overruledSplits(): Promise<readonly OverruledSplit[]> {
+    return (await this.#database.query<OverruledSplit>(OVERRULED)).rows;
+  }
+
+  async tell(
+    splitId: number,
+    outcome: CanaryState['outcome'],
+    verdict: OutgoingMessage,
+    nowMs: number,
+  ): Promise<boolean> {
+    return this.#database.transaction(async (tx) => {
+      const end = JSON.stringify({ outcome, decidedAtMs: nowMs });
+      const { rowCount } = await tx.query(TELL, [splitId, JSON.stringify(startCanary(0)), end, nowMs]);
+      if (rowCount === 0) return false;
+      await tx.query(FORGET_SPLIT, [splitId]);
+      await this.#bus.publishIn(tx, [verdict]);
       return true;
     });
   }

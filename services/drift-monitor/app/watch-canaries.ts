@@ -13,6 +13,7 @@ import {
   type SinceLook,
   type WatchedArms,
 } from '../domain/canary-arms.ts';
+import { acceptObservation } from '../domain/observation.ts';
 
 /** An open split and when it was looked at last. */
 export interface OpenSplit extends WatchedArms {
@@ -25,6 +26,13 @@ export interface OpenSplit extends WatchedArms {
   readonly policy: unknown;
   readonly lookedAtMs: number;
   readonly decided: boolean;
+}
+
+/** A split that the ledger ended or refused, and whose workflow waits for a verdict that no look will bring. */
+export interface OverruledSplit extends Pick<OpenSplit, 'id' | 'model' | 'jobId' | 'workflowId'> {
+  readonly outcome: 'superseded' | 'refused';
+  /** Somebody else put the canary into prod. */
+  readonly canaryInProd: boolean;
 }
 
 export interface Watch {
@@ -45,6 +53,10 @@ export interface CanaryStore {
   add(splitId: number, answers: readonly ArmValues[], nowMs: number): Promise<number>;
   /** Hands the watch to `look` and stores what it returns, with nothing seen since; false when another process looks right now or it is decided. */
   look(splitId: number, look: (watch: Watch) => LookResult, nowMs: number): Promise<boolean>;
+  /** Those that have had no verdict, oldest first. */
+  overruledSplits(): Promise<readonly OverruledSplit[]>;
+  /** Publishes the verdict unless the split has had one, in one transaction; true when published. */
+  tell(splitId: number, outcome: CanaryState['outcome'], verdict: OutgoingMessage, nowMs: number): Promise<boolean>;
   /** Forgets which observations were counted before the time. */
   forgetSeen(beforeMs: number): Promise<void>;
 }
@@ -69,7 +81,9 @@ export async function foldBatch(
   await codec.prepare(messages.map(({ value }) => value));
   const observations = messages.flatMap((received): ObservationRecorded[] => {
     const decoded = decodeMessage(codec, received);
-    return decoded.ok && decoded.message.type === 'ObservationRecorded' ? [decoded.message.payload] : [];
+    if (!decoded.ok || decoded.message.type !== 'ObservationRecorded') return [];
+    // What cannot be stored would fail the batch at every try, and no canary would be watched any more.
+    return acceptObservation(decoded.message.payload, nowMs).ok ? [decoded.message.payload] : [];
   });
   let counted = 0;
   for (const split of splits) {
@@ -83,12 +97,11 @@ export async function foldBatch(
   return counted;
 }
 
-/** Looks at every open split whose interval is over. Returns the verdicts that were published, by job. */
-export async function lookAtSplits(
-  { store, codec }: CanaryWatchPorts,
-  nowMs: number,
-): Promise<readonly { readonly jobId: string; readonly outcome: string }[]> {
-  const verdicts: { jobId: string; outcome: string }[] = [];
+type Verdicts = readonly { readonly jobId: string; readonly outcome: string }[];
+
+/** Tells the workflows of overruled splits, and looks at every open split whose interval is over. Returns the verdicts that were published, by job. */
+export async function lookAtSplits({ store, codec }: CanaryWatchPorts, nowMs: number): Promise<Verdicts> {
+  const verdicts = [...(await tellOverruled({ store, codec }, nowMs))];
   const splits = (await store.openSplits()).filter(({ decided }) => !decided);
   for (const split of splits) {
     const settings = settingsOf(split.policy);
@@ -107,6 +120,23 @@ export async function lookAtSplits(
   }
   if (splits.length > 0) await store.forgetSeen(nowMs - SEEN_MS);
   return verdicts;
+}
+
+async function tellOverruled({ store, codec }: CanaryWatchPorts, nowMs: number): Promise<Verdicts> {
+  const verdicts: { jobId: string; outcome: string }[] = [];
+  for (const split of await store.overruledSplits()) {
+    const reports = [{ metric: 'traffic', standing: split.outcome === 'refused' ? 'SplitRefused' : 'Superseded' }];
+    const outcome = overruledOutcome(split);
+    if (await store.tell(split.id, outcome, verdictOf(codec, split, { outcome, reports }, nowMs), nowMs))
+      verdicts.push({ jobId: split.jobId, outcome });
+  }
+  return verdicts;
+}
+
+/** A canary that never ran says nothing. One that was cut short fails, unless it was put into prod: a failed canary is archived, and prod left empty. */
+function overruledOutcome({ outcome, canaryInProd }: OverruledSplit): 'pass' | 'fail' | 'inconclusive' {
+  if (canaryInProd) return 'pass';
+  return outcome === 'refused' ? 'inconclusive' : 'fail';
 }
 
 /** Null for what is none: such a canary is inconclusive at once, people decide. */
@@ -129,8 +159,12 @@ const unreadable = (state: CanaryState, nowMs: number): CanaryState => ({
 });
 
 /** The same split has one verdict: its id is the message's. */
-function verdictOf(codec: Codec, split: OpenSplit, state: CanaryState, nowMs: number): OutgoingMessage {
-  const { outcome, reports } = state;
+function verdictOf(
+  codec: Codec,
+  split: Pick<OpenSplit, 'model' | 'jobId' | 'workflowId'>,
+  { outcome, reports }: { readonly outcome: string; readonly reports: readonly object[] },
+  nowMs: number,
+): OutgoingMessage {
   return encodeMessage(codec, {
     topic: 'orchestrator.commands',
     key: split.workflowId,

@@ -1,8 +1,9 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
 import type { ApprovalVoteRequested } from '#lib/contracts/generated/messages.ts';
-import { TrainyardError } from '#lib/kernel/errors.ts';
+import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
 import { accessTo } from '../domain/access.ts';
+import { checkVote } from '../domain/vote-body.ts';
 import { type ApprovalStore, castVote } from './approvals.ts';
 import { SOURCE } from './job-messages.ts';
 import type { Gateway } from './ports.ts';
@@ -32,8 +33,9 @@ export async function takeVote(
   if (principal instanceof TrainyardError) return principal;
   const access = accessTo(principal, project, 'approver');
   if (!access.ok) return new TrainyardError(access.code, access.reason);
-  if (decision !== 'approve' && decision !== 'reject')
-    return new TrainyardError('ValidationFailed', 'decision is approve or reject');
+  const fields = checkVote(payload);
+  // The second half is for the compiler: a checked vote has one of the two.
+  if (fields.length > 0 || (decision !== 'approve' && decision !== 'reject')) return malformed(fields);
   try {
     await castVote(gateway, approvals, { id, project, by: principal.keyId, decision, comment, digest });
     return null;
@@ -41,6 +43,12 @@ export async function takeVote(
     return refusalOrThrow(error);
   }
 }
+
+/** `ApprovalVoteRefused` has no list of fields: the message names them. */
+const malformed = (fields: readonly FieldError[]): TrainyardError =>
+  new TrainyardError('ValidationFailed', fields.map(({ pointer, message }) => `${pointer} ${message}`).join('; '), {
+    fields,
+  });
 
 /** The answer to a vote that does not count. */
 export function voteRefused(

@@ -13,6 +13,12 @@ describe('text that no table takes', () => {
     expect(unstorable({ labels: { [`n${NUL}`]: 'v' } })).toMatchObject([{ pointer: '/labels/?' }]);
   });
 
+  it('is what is nested so deep that every look at it exhausts the stack', () => {
+    const nested = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
+    expect(unstorable(nested(100))).toEqual([]);
+    expect(unstorable({ spec: nested(400_000) })).toHaveLength(1);
+  });
+
   it('is nothing else', () => {
     expect(unstorable({ text: 'any text \n \u0001 é 🚂', n: 1 })).toEqual([]);
     expect(unstorable(null)).toEqual([]);

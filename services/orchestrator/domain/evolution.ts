@@ -70,11 +70,12 @@ export class Evolution {
         return this.#retry();
       case 'ApprovalVoted': {
         const { approval, ...ballot } = fact.data;
-        const ticket = this.#ticket(approval);
-        return ticket.status === 'open' ? this.#ticketChanged(countBallot(ticket, ballot, this.#atMs)) : undefined;
+        const ticket = this.#state.approvals?.[approval];
+        // Kept while nobody could fold: it may have been decided before.
+        return ticket?.status === 'open' ? this.#ticketChanged(countBallot(ticket, ballot, this.#atMs)) : undefined;
       }
       case 'ApprovalVoided':
-        return this.#close(this.#ticket(fact.data.approval), 'voided');
+        return this.#close(fact.data.approval, 'voided');
       case 'SignalReceived':
         return this.#signalled(fact.data);
       case 'ActivityStarted':
@@ -205,7 +206,7 @@ export class Evolution {
 
   #pause(reason: string | null, by: string): void {
     if (this.#state.finish !== null) return;
-    this.#state = { ...this.#state, paused: { reason, by } };
+    this.#state = { ...this.#state, paused: { ...this.#state.paused, reason, by } };
     for (const entry of Object.values(this.#state.activities)) {
       if (entry.state === 'running') this.#stop(entry, 'Paused');
       if (entry.state !== 'queued') continue;
@@ -275,8 +276,9 @@ export class Evolution {
     if (status !== 'cancelled') this.#tell({ type: 'approval.decided', approval, outcome: status });
   }
 
-  #close(ticket: ApprovalTicket, status: 'voided' | 'expired'): void {
-    if (ticket.status === 'open') this.#ticketChanged(closeTicket(ticket, status, this.#atMs));
+  #close(approval: string, status: 'voided' | 'expired'): void {
+    const ticket = this.#state.approvals?.[approval];
+    if (ticket?.status === 'open') this.#ticketChanged(closeTicket(ticket, status, this.#atMs));
   }
 
   #timerFired(name: string): void {
@@ -285,7 +287,7 @@ export class Evolution {
     const of = /^approval:(.+):(expires|remind)$/.exec(name);
     if (of === null) return this.#tell({ type: 'timer', name });
     const ticket = this.#ticket(of[1] ?? '');
-    if (of[2] === 'expires') return this.#close(ticket, 'expired');
+    if (of[2] === 'expires') return this.#close(ticket.approval, 'expired');
     this.#setTimer(name, this.#atMs + ticket.remindEveryMs);
     this.#ticketChanged(reminded(ticket), true);
   }

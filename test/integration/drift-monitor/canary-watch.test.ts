@@ -5,6 +5,8 @@ import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { SignalWorkflow } from '#lib/contracts/generated/messages.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import { mulberry32 } from '#lib/kernel/random.ts';
+import { PostgresTraffic } from '#lib/serving/postgres-traffic.ts';
+import { routeRequest } from '#lib/serving/split.ts';
 import type { CanaryState } from '#lib/statistics/canary.ts';
 import { PostgresCanaries } from '../../../services/drift-monitor/adapters/postgres-canary.ts';
 import { runCanaryWatch } from '../../../services/drift-monitor/adapters/run-canary-watch.ts';
@@ -41,11 +43,11 @@ afterAll(async () => {
   await db.drop();
 });
 
-const startSplit = (model: string, policy: unknown, atMs = START) =>
+const startSplit = (model: string, policy: unknown, atMs = START, job = model) =>
   db.database.query(
-    `select traffic_split_start(array['demo'], array[$1::text], array[2], array[1], array[10::float8], array[$1 || '-job'], array[$1 || '-wf'],
+    `select traffic_split_start(array['demo'], array[$1::text], array[2], array[1], array[10::float8], array[$4 || '-job'], array[$4 || '-wf'],
        array[$2::jsonb], array[$3::bigint])`,
-    [model, JSON.stringify(policy), atMs],
+    [model, JSON.stringify(policy), atMs, job],
   );
 
 interface Answer {
@@ -179,11 +181,82 @@ describe('the canary watch', () => {
     await end('once');
   });
 
+  it('leaves out what the intake refuses: one that no table takes holds nothing up', async () => {
+    await startSplit('hostile', SETTINGS);
+    const features = { failed: 1 };
+    const batch = received(
+      ...outgoing('hostile', START + 1, [
+        { version: 2, features, id: `n${String.fromCodePoint(0)}` },
+        {
+          version: 2,
+          features,
+          id: Array.from({ length: 6_000 }, (_, i) => String.fromCodePoint(97 + ((i * i) % 26))).join(''),
+        },
+        { version: 2, features, id: 'sound' },
+      ]),
+    );
+    expect(await foldBatch(ports(), batch, START + 2)).toBe(1);
+    await end('hostile');
+  });
+
   it('of two processes that look at the same moment, one does', async () => {
     await startSplit('both', SETTINGS);
     await Promise.all([1, 2, 3].map(() => lookAtSplits(ports(), START + MINUTE_MS)));
     expect(await stateOf('both')).toMatchObject({ lastSequence: 1 });
     await end('both');
+  });
+
+  const promote = (model: string, version: number) =>
+    db.database.query(
+      `select promotion_append(array['demo'], array[$1::text], array[$2::int], array['prod'], array[null::text], array['person'], array['because'],
+         array[$3::bigint])`,
+      [model, version, START],
+    );
+  const route = async (model: string) => {
+    const traffic = await new PostgresTraffic(db.database).trafficOf('demo', model);
+    return new Set(Array.from({ length: 500 }, (_, i) => routeRequest('demo', model, traffic, `user-${i}`)?.version));
+  };
+
+  it('a rollback during a canary: within a second the restored version has all traffic, and the workflow its verdict', async () => {
+    for (const version of [7, 1]) await promote('rolled', version);
+    await startSplit('rolled', SETTINGS);
+    await minute('rolled', 1, { canary: 0, baseline: 0 }, () => 1);
+    expect(await route('rolled')).toEqual(new Set([1, 2]));
+    const startMs = performance.now();
+    await db.database.query(`select promotion_rollback('demo', 'rolled', 'person', 'bad', $1)`, [START + MINUTE_MS]);
+    expect(await route('rolled')).toEqual(new Set([7]));
+    const told = await Promise.all([1, 2, 3].map(() => lookAtSplits(ports(), START + MINUTE_MS + 1)));
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+    expect(told.flat()).toEqual([{ jobId: 'rolled-job', outcome: 'fail' }]);
+    expect(await lookAtSplits(ports(), START + 2 * MINUTE_MS)).toEqual([]);
+    expect(await signals()).toMatchObject([
+      {
+        id: 'canary:rolled-job:rolled:verdict',
+        signal: { workflowId: 'rolled-wf', signal: 'canary.verdict' },
+        data: { outcome: 'fail', reports: [{ metric: 'traffic', standing: 'Superseded' }] },
+      },
+    ]);
+    // What was seen until then is kept for people.
+    expect(await stateOf('rolled')).toMatchObject({ outcome: 'fail', lastSequence: 1 });
+  });
+
+  it('of two canaries at once, the second is told at the next look that there was none', async () => {
+    await startSplit('twice', SETTINGS);
+    await startSplit('twice', SETTINGS, START + 1, 'second');
+    expect(await lookAtSplits(ports(), START + 2)).toEqual([{ jobId: 'second-job', outcome: 'inconclusive' }]);
+    expect(await lookAtSplits(ports(), START + 3)).toEqual([]);
+    expect((await signals()).map(({ signal, data }) => [signal.workflowId, data])).toEqual([
+      ['second-wf', { outcome: 'inconclusive', reports: [{ metric: 'traffic', standing: 'SplitRefused' }] }],
+    ]);
+    await end('twice');
+  });
+
+  it('a canary that a person puts into prod passes: failed, its workflow would take it out again', async () => {
+    await promote('chosen', 1);
+    await startSplit('chosen', SETTINGS);
+    await promote('chosen', 2);
+    expect(await lookAtSplits(ports(), START + 2)).toEqual([{ jobId: 'chosen-job', outcome: 'pass' }]);
+    expect((await signals())[0]?.data.reports).toEqual([{ metric: 'traffic', standing: 'Superseded' }]);
   });
 
   it('a policy that cannot be read is inconclusive at once, so that people decide', async () => {

@@ -269,4 +269,22 @@ describe('a vote that comes as a record', () => {
     expect(await refused(one.approver, { digest: 'e'.repeat(64) })).toEqual(['ApprovalDigestMismatch']);
     expect(await signalsOf(id)).toEqual([]);
   });
+
+  it('is refused, and holds up none after it, when it has what REST would not take or no table holds', async () => {
+    const id = await ticket();
+    const nul = String.fromCodePoint(0);
+    for (const [key, change] of [
+      [one.approver, { approvalId: `${id}${nul}` }],
+      [one.approver, { approvalId: '\ud800' }],
+      [one.approver, { approvalId: '' }],
+      [one.approver, { approvalId: 'x'.repeat(6_000) }],
+      [one.approver, { comment: `fine${nul}` }],
+      [one.approver, { comment: 'c'.repeat(2_001) }],
+      [one.approver, { digest: `${nul}${DIGEST}` }],
+      [gateway.adminKey, { project: `one${nul}` }],
+    ] as const)
+      expect(await ask(key, { approvalId: id, ...change })).toEqual({ votes: 0, answered: ['ValidationFailed'] });
+    expect(await signalsOf(id)).toEqual([]);
+    expect(await ask(one.approver, { approvalId: id, comment: 'c'.repeat(2_000) })).toEqual({ votes: 1, answered: [] });
+  });
 });

@@ -194,7 +194,7 @@ describe('retrain', () => {
   it('is SKIPPED when another one of the model was taken in within the hours of a storm', () => {
     const story = start({ lastRetrainAtMs: 999_000 - 6 * HOUR_MS + 1 });
     expect(story.said).toEqual(['finished SKIPPED']);
-    expect(story.state.finish?.result).toMatchObject({ lastRetrainAt: 999_000 - 6 * HOUR_MS + 1 });
+    expect(story.state.finish?.result).toMatchObject({ lastRetrainAtMs: 999_000 - 6 * HOUR_MS + 1 });
     expect(start({ lastRetrainAtMs: 999_000 - 6 * HOUR_MS }).machineState).toBe('assembling');
     const { spec } = retrainInput();
     expect(start({ lastRetrainAtMs: 999_000, spec: { ...spec, stormHours: 0 } }).machineState).toBe('assembling');

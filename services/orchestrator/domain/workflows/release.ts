@@ -77,7 +77,11 @@ export function release<Input>(
       lane: 'cpu',
       startToClose: '30m',
       input: (context) => ({ model: candidate(context).name }),
-      onDone: [{ when: isOutdated, to: 'outdated' }, { when: goesThroughCanary, to: 'staging' }, { to: 'promoting' }],
+      onDone: [
+        ...(comparedWith === undefined ? [] : [{ when: isOutdated, to: 'outdated' }]),
+        { when: goesThroughCanary, to: 'staging' },
+        { to: 'promoting' },
+      ],
     }),
     staging: promotes(to('staging', 'a canary starts'), { onDone: 'canary' }),
     canary: watches(canary, {
@@ -97,11 +101,15 @@ export function release<Input>(
     completed: ends('COMPLETED', (context) => end(context, true)),
     kept: ends('COMPLETED', (context) => end(context, false)),
     rejected: ends('REJECTED', (context) => end(context, false)),
-    outdated: ends('REJECTED', (context) => ({
-      ...end(context, false),
-      reason: `version ${String(champion(context))} is in production by now, and the candidate was compared with ${String(comparedWith?.(context))}`,
-    })),
     rolledBack: ends('ROLLED_BACK', (context) => end(context, false)),
+    ...(comparedWith === undefined
+      ? {}
+      : {
+          outdated: ends('REJECTED', (context) => ({
+            ...end(context, false),
+            reason: `version ${champion(context) ?? 'none'} is in production by now; the candidate was compared with ${comparedWith(context) ?? 'none'}`,
+          })),
+        }),
   };
 }
 

@@ -22,6 +22,7 @@ const STEPS = [
   'run_safety_evaluation',
   'run_quality_evaluation',
   'register_aligned_model',
+  'find_champion',
 ];
 /** States that a model comes to only past the safety gate. */
 const PAST_THE_GATE = [

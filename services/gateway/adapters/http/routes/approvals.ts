@@ -1,6 +1,7 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import { Type } from 'typebox';
 import { castVote, findApproval } from '../../../app/approvals.ts';
+import { ApprovalIdText, VoteBody } from '../../../domain/vote-body.ts';
 import { APPROVAL_STATUSES } from '../../../domain/vote-rules.ts';
 import { principalOf, scopeOf } from '../access.ts';
 import type { App, HttpServices } from '../app-types.ts';
@@ -8,19 +9,8 @@ import { approvalPosition, decodeCursor, encodeCursor } from '../cursor.ts';
 import { type Body, PageQuery, ProjectQuery, problems, ref } from '../schemas.ts';
 import { approvalView } from '../views.ts';
 
-const ApprovalId = Type.Object({ id: Type.String({ maxLength: 256, description: 'id of the approval' }) });
+const ApprovalId = Type.Object({ id: ApprovalIdText });
 const tags = ['approvals'];
-
-const Vote = Type.Object(
-  {
-    digest: Type.String({
-      pattern: '^[0-9a-f]{64}$',
-      description: "the ticket's `digest`: what you decide about is what you have read",
-    }),
-    comment: Type.Optional(Type.String({ maxLength: 2_000 })),
-  },
-  { additionalProperties: false },
-);
 
 export function approvalRoutes(app: App, services: HttpServices): void {
   listRoute(app, services);
@@ -83,7 +73,7 @@ function voteRoute(app: App, { gateway, approvals }: HttpServices, decision: 'ap
         description:
           'Needs the role approver. Answers at once (202); the vote counts when the ticket shows it. The same vote again is 200, another one 409. Never by the key that submitted the job (403). When the version or a report about it has changed since, the ticket is voided (409).',
         params: ApprovalId,
-        body: Vote,
+        body: VoteBody,
         response: { 200: ref('Approval'), 202: ref('Approval'), ...problems(400, 404, 409, 415) },
       },
     },
