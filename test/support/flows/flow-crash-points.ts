@@ -10,18 +10,30 @@ import { evalOnlyInput, FULL_RELEASE, hpoInput, retrainInput, rlhfInput } from '
 import { plausibleOutput } from './flow-outputs.ts';
 import { createProject, jobsLike, signalCommand, takeIn } from './flow-site.ts';
 
-/** The flows besides fine_tune, each through everything it has: children, two approvers, a canary. */
+/**
+ * The flows besides fine_tune, each through everything it has: children, two approvers, a canary. Each job has a model of its own, named like the job:
+ * of two canaries of one model the second gets no traffic.
+ */
 const FLOWS = {
   eval_only: (jobId: string) => ({ ...evalOnlyInput(), jobId }),
-  retrain: (jobId: string) => ({ ...retrainInput({}, FULL_RELEASE), jobId }),
-  rlhf: (jobId: string) => ({ ...rlhfInput('ppo', FULL_RELEASE), jobId }),
+  retrain: (jobId: string) => {
+    const input = retrainInput({}, FULL_RELEASE);
+    const model = { name: jobId };
+    return { ...input, spec: { ...input.spec, model, training: { ...input.spec.training, model } }, jobId };
+  },
+  rlhf: (jobId: string) => {
+    const input = rlhfInput('ppo', FULL_RELEASE);
+    return { ...input, spec: { ...input.spec, model: { name: jobId } }, jobId };
+  },
   hpo: (jobId: string) => {
     const input = hpoInput({ trials: 2, maxConcurrent: 2, release: FULL_RELEASE, pruning: { strategy: 'none' } });
-    // A model of its own: of two canaries of one model the second gets no traffic.
-    const trial = { ...input.spec.trial, model: { name: 'demo-searched' } };
+    const trial = { ...input.spec.trial, model: { name: jobId } };
     return { ...input, spec: { ...input.spec, trial }, jobId, champion: 2 };
   },
 } as const;
+/** In production before each job, as its input says. */
+const CHAMPION = 3;
+
 type Flow = keyof typeof FLOWS;
 const flows = Object.keys(FLOWS) as Flow[];
 
@@ -69,6 +81,15 @@ export async function killAfterEveryEventOfFlows(place: Place, database: Databas
   let versions = 10;
   for (const name of ['register_model', 'register_aligned_model'] as const)
     activities[name] = async (context) => ({ ...((await run(name)(context)) as object), version: versions++ });
+  activities['find_champion'] = async (context) => {
+    await run('find_champion')(context);
+    const { model } = context.input as { model: string };
+    const { rows } = await database.query<{ version: number }>(
+      `select version from model_stages where project = 'demo' and model = $1 and stage = 'prod'`,
+      [model],
+    );
+    return { version: rows[0]?.version ?? null };
+  };
   const cpu = await startWorker(place, activities);
   const gpu = await startWorker(place, activities, { lane: 'gpu' });
   const people = new People(
@@ -84,6 +105,11 @@ export async function killAfterEveryEventOfFlows(place: Place, database: Databas
       for (const flow of due) {
         const root = `wf-${flow}-${point}`;
         tempo(root).allow(point);
+        await database.query(
+          `select promotion_append(array['demo'], array[$1], array[$2::int], array['prod'], array[null]::text[], array['test'],
+             array['before'], array[0]::bigint[])`,
+          [`job-${flow}-${point}`, CHAMPION],
+        );
         await cpu.bus.publish([await takeIn(database, root, flow, FLOWS[flow](`job-${flow}-${point}`))]);
       }
       await eventually(
