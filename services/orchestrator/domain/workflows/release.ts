@@ -27,39 +27,22 @@ interface ReleaseOptions<Input> {
  */
 export function release<Input>(
   { runs, chooses, asks, promotes, watches, ends }: Vocabulary<Input>,
-  { settings, candidate, comparedWith, result }: ReleaseOptions<Input>,
+  options: ReleaseOptions<Input>,
 ): Record<string, StateDeclaration<Input>> {
-  type Context = WorkflowContext<Input>;
-  const asked = (context: Context): ReleaseSettings => settings(context) ?? { promote: false };
-  const staysInDev = (context: Context): boolean => !asked(context).promote;
-  const needsApproval = (context: Context): boolean => asked(context).approval !== undefined;
-  const champion = (context: Context): number | null => outputOf(context, 'find_champion').version;
-  /** Production changed while the candidate was trained or reviewed: it was compared with something else. */
-  const isOutdated = (context: Context): boolean =>
-    comparedWith !== undefined && champion(context) !== comparedWith(context);
-  const goesThroughCanary = (context: Context): boolean =>
-    asked(context).canary !== undefined && champion(context) !== null;
-  const peopleDecide = (context: Context): boolean => asked(context).canary?.onInconclusive !== 'rollback';
-  const to = (stage: 'staging' | 'prod' | 'archived', reason: string) => (context: Context) => {
-    const { name, version } = candidate(context);
-    return { model: name, version, stage, reason };
-  };
-  const subject = (kind: 'release' | 'inconclusive_canary') => (context: Context) => {
-    const { name, version, artifacts, reports } = candidate(context);
-    return { kind, model: { name, version }, artifacts, reports: { ...reports } };
-  };
-  const policy = (context: Context) => asked(context).approval ?? DEFAULT_APPROVAL;
-  const canary = (context: Context) => {
-    const baseline = champion(context);
-    const settings = asked(context).canary;
-    invariant(baseline !== null && settings !== undefined, 'a canary has a baseline');
-    const { name, version } = candidate(context);
-    return { model: name, version, baseline, settings };
-  };
-  const end = (context: Context, promoted: boolean) => ({
-    ...result(context),
-    release: { promoted, approvals: context.approvals ?? {}, canary: context.canary ?? null },
-  });
+  const {
+    champion,
+    isOutdated,
+    staysInDev,
+    needsApproval,
+    goesThroughCanary,
+    peopleDecide,
+    to,
+    subject,
+    policy,
+    canary,
+    end,
+  } = questions(options);
+  const { candidate, comparedWith } = options;
   return {
     releasing: chooses(
       { when: staysInDev, to: 'kept' },
@@ -110,6 +93,54 @@ export function release<Input>(
             reason: `version ${champion(context) ?? 'none'} is in production by now; the candidate was compared with ${comparedWith(context) ?? 'none'}`,
           })),
         }),
+  };
+}
+
+/** What the states of a release ask of the context. */
+function questions<Input>({ settings, candidate, comparedWith, result }: ReleaseOptions<Input>) {
+  type Context = WorkflowContext<Input>;
+  const asked = (context: Context): ReleaseSettings => settings(context) ?? { promote: false };
+  const staysInDev = (context: Context): boolean => !asked(context).promote;
+  const needsApproval = (context: Context): boolean => asked(context).approval !== undefined;
+  const champion = (context: Context): number | null => outputOf(context, 'find_champion').version;
+  /** Production changed while the candidate was trained or reviewed: it was compared with something else. */
+  const isOutdated = (context: Context): boolean =>
+    comparedWith !== undefined && champion(context) !== comparedWith(context);
+  const goesThroughCanary = (context: Context): boolean =>
+    asked(context).canary !== undefined && champion(context) !== null;
+  const peopleDecide = (context: Context): boolean => asked(context).canary?.onInconclusive !== 'rollback';
+  const to = (stage: 'staging' | 'prod' | 'archived', reason: string) => (context: Context) => {
+    const { name, version } = candidate(context);
+    return { model: name, version, stage, reason };
+  };
+  const subject = (kind: 'release' | 'inconclusive_canary') => (context: Context) => {
+    const { name, version, artifacts, reports } = candidate(context);
+    return { kind, model: { name, version }, artifacts, reports: { ...reports } };
+  };
+  const policy = (context: Context) => asked(context).approval ?? DEFAULT_APPROVAL;
+  const canary = (context: Context) => {
+    const baseline = champion(context);
+    const settings = asked(context).canary;
+    invariant(baseline !== null && settings !== undefined, 'a canary has a baseline');
+    const { name, version } = candidate(context);
+    return { model: name, version, baseline, settings };
+  };
+  const end = (context: Context, promoted: boolean) => ({
+    ...result(context),
+    release: { promoted, approvals: context.approvals ?? {}, canary: context.canary ?? null },
+  });
+  return {
+    champion,
+    isOutdated,
+    staysInDev,
+    needsApproval,
+    goesThroughCanary,
+    peopleDecide,
+    to,
+    subject,
+    policy,
+    canary,
+    end,
   };
 }
 
