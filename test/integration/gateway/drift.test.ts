@@ -307,11 +307,11 @@ describe('a reference', () => {
   });
 
   it('makes its version appear among the watched ones before anything is observed', async () => {
-    // The refused retrain has ended, and the budget of the policy holds the last wish back.
+    // The refused retrains have ended and gave their places in the budget back: the last wish is signalled.
     await decide();
     const watched = await gateway.call('/v1/drift', { key: one.viewer });
     expect(watched.body['items']).toMatchObject([
-      { model: 'speeches', modelVersion: 1, state: 'silent', windows: [], counters: {}, watermark: null },
+      { model: 'speeches', modelVersion: 1, state: 'retraining', windows: [], counters: {}, watermark: null },
     ]);
   });
 });

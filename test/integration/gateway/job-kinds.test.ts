@@ -169,13 +169,20 @@ describe('references are looked up in the project, and pinned', () => {
     expect((await startedWith('rlhf', 'rlhf-first')).input).toMatchObject({ champion: null, base: { version: 2 } });
   });
 
-  it('a retrain knows when the one before it was taken in, skipped ones not counted', async () => {
+  it('a retrain knows when the one before it was taken in, of those that run or came to a verdict', async () => {
     const first = await gateway.call('/v1/jobs?type=retrain', { key: one.viewer });
     const [newest, oldest] = first.body['items'] as { id: string; submittedAt: string }[];
-    await gateway.database.query(`update jobs set status = 'SKIPPED' where id = $1`, [newest?.id]);
+    for (const status of ['SKIPPED', 'FAILED', 'CANCELLED', 'TIMED_OUT']) {
+      await gateway.database.query('update jobs set status = $2 where id = $1', [newest?.id, status]);
+      const key = `after-${status.toLowerCase()}`;
+      const { body } = await submit(job('retrain', key));
+      expect((await startedWith('retrain', key)).input['lastRetrainAtMs']).toBe(Date.parse(oldest?.submittedAt ?? ''));
+      await gateway.database.query(`update jobs set status = 'SKIPPED' where id = $1`, [body['id']]);
+    }
+    await gateway.database.query(`update jobs set status = 'EVAL_FAILED' where id = $1`, [newest?.id]);
     await submit(job('retrain', 'later'));
     expect((await startedWith('retrain', 'later')).input['lastRetrainAtMs']).toBe(
-      Date.parse(oldest?.submittedAt ?? ''),
+      Date.parse(newest?.submittedAt ?? ''),
     );
     expect((await startedWith('retrain', 'retrain-first')).input['lastRetrainAtMs']).toBeNull();
   });
