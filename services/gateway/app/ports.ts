@@ -141,7 +141,16 @@ export interface KeyRecord {
   readonly revokedAt: Date | null;
 }
 
+/** A key as an approver or as the one behind a release. */
+export interface KnownKey {
+  readonly id: string;
+  readonly role: Role;
+  readonly revoked: boolean;
+}
+
 export interface KeyStore {
+  /** Those of the ids that are keys of the project or the platform. */
+  known(project: string, ids: readonly string[]): Promise<readonly KnownKey[]>;
   /** By SHA-256; revoked keys are not found. */
   findByHash(hash: Buffer): Promise<Principal | null>;
   insert(key: { id: string; project: string | null; role: Role; name: string; hash: Buffer }): Promise<KeyRecord>;
@@ -155,6 +164,7 @@ export interface Gateway {
   readonly datasets: DatasetStore;
   readonly registry: ModelRegistry;
   readonly promotions: Pick<PromotionLedger, 'stages'>;
+  readonly keys: Pick<KeyStore, 'known'>;
   readonly objects: ObjectStore;
   readonly codec: Codec;
   readonly codeCommit: string;

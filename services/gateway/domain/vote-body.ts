@@ -1,5 +1,4 @@
 import { Type } from 'typebox';
-import { Value } from 'typebox/value';
 import { Name } from '#lib/contracts/jobs.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { explain } from './field-errors.ts';
