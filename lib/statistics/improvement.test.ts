@@ -43,6 +43,15 @@ describe('a challenger is better when the whole interval lies above zero', () =>
     expect(decideImprovement(metric({ count: 5 }), SUPERIOR).better).toBe(false);
   });
 
+  test('what rounding leaves of equal differences is no spread: two items prove nothing, eight do', () => {
+    const rounded = metric({ count: 2, deltaStandardError: 2.8e-17 });
+    expect(decideImprovement(rounded, SUPERIOR)).toMatchObject({ better: false, reason: 'TooFewExamples' });
+    expect(decideImprovement({ ...rounded, count: 8 }, SUPERIOR)).toMatchObject({ better: true, lowerBound: 0.1 });
+    expect(
+      decideImprovement({ ...rounded, delta: -1e9, higherIsBetter: false, deltaStandardError: 1e-7 }, SUPERIOR).reason,
+    ).toBe('TooFewExamples');
+  });
+
   test('equal outputs are not better, and not inferior within any margin', () => {
     const equal = metric({ delta: 0, deltaStandardError: 0, count: 3 });
     expect(decideImprovement(equal, SUPERIOR)).toEqual({

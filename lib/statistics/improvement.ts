@@ -10,6 +10,9 @@ const LOWER_TAIL = 0.025;
  */
 const FEWEST_WITHOUT_SPREAD = 8;
 
+/** Relative to the difference: what adding up equal numbers leaves as a standard error (2.8e-17 of two differences of 0.1) is no spread. */
+const ROUNDING = 1e-9;
+
 /** The part of an evaluation metric that a decision needs; `delta` is challenger minus champion on the same items. */
 export interface ComparedMetric {
   readonly higherIsBetter: boolean;
@@ -45,9 +48,10 @@ export function decideImprovement(
     return undecided('MetricMissing');
   if (!(count >= 2)) return undecided('TooFewExamples');
   const improvement = higherIsBetter === true ? delta : -delta;
+  const spreads = error > ROUNDING * Math.abs(improvement);
   // An improvement of exactly nothing without a spread is no luck: the outputs are equal.
-  if (error === 0 && improvement !== 0 && count < FEWEST_WITHOUT_SPREAD) return undecided('TooFewExamples');
-  const lowerBound = error === 0 ? improvement : improvement - studentTUpperQuantile(LOWER_TAIL, count - 1) * error;
+  if (!spreads && improvement !== 0 && count < FEWEST_WITHOUT_SPREAD) return undecided('TooFewExamples');
+  const lowerBound = !spreads ? improvement : improvement - studentTUpperQuantile(LOWER_TAIL, count - 1) * error;
   const better = lowerBound > -nonInferiorityMargin;
   return {
     better,

@@ -181,6 +181,7 @@ function gatewayOf(world: ProcessWorld, life: Life): Gateway {
     objects: new SimObjectStore({ network: world.network, server: world.servers.objects, table: world.objects }, life),
     codec: world.codec,
     codeCommit: 'simulated',
+    keys: { known: async (_project, ids) => ids.map((id) => ({ id, role: 'approver', revoked: false })) },
     slotSpeed: { gflops: 1 },
     now: () => life.clock.now(),
   };

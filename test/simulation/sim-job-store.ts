@@ -3,6 +3,7 @@ import { JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import type {
   DatasetVersion,
   Inserted,
+  JobFailure,
   JobRow,
   JobStore,
   SnapshotQuery,
@@ -12,6 +13,13 @@ import type { Budget } from '../../services/gateway/domain/budget.ts';
 import type { Life } from './life.ts';
 import type { SimOutbox } from './sim-outbox.ts';
 import type { StoreWorld } from './sim-orchestrator-store.ts';
+
+const NO_VERDICT: readonly JobStatus[] = [
+  JOB_STATUS.skipped,
+  JOB_STATUS.failed,
+  JOB_STATUS.cancelled,
+  JOB_STATUS.timedOut,
+];
 
 /** The gateway's tables over the network. Messages appear with the transaction, as on the embedded profile. */
 export class SimJobStore implements JobStore {
@@ -102,6 +110,18 @@ export class SimJobStore implements JobStore {
     return this.#call('publish', () => this.#publish(messages));
   }
 
+  failureOf({ id, workflowId }: Pick<JobRow, 'id' | 'workflowId'>): Promise<JobFailure> {
+    const { database } = this.#world;
+    return this.#call('failure', () => {
+      const failed = database.activitiesOf(workflowId).filter(({ state }) => state === 'failed');
+      const child = [...database.jobs.values()].find(
+        ({ parentJobId, status }) => parentJobId === id && status === JOB_STATUS.failed,
+      );
+      const singleStep = failed.length === 1 && failed[0]?.activityId === failed[0]?.name;
+      return { singleStep, childId: child?.id ?? null };
+    });
+  }
+
   change(): Promise<JobRow | null> {
     throw new Error('labels are not simulated');
   }
@@ -119,12 +139,12 @@ export class SimJobStore implements JobStore {
     this.#world.network.notify(this.#life, 'outbox', 'notification lost', () => outbox.committed(row));
   }
 
-  /** Of the model, and not skipped; epoch ms. */
+  /** Of the model, running or come to a verdict; epoch ms. */
   #lastRetrain({ project, retrainOf }: SnapshotQuery): number | null {
     if (retrainOf === null) return null;
     const times = [...this.#world.database.jobs.values()].flatMap((job) => {
       const model = (job.spec as { model?: { name?: string } }).model?.name;
-      const counts = job.type === 'retrain' && job.project === project && job.status !== JOB_STATUS.skipped;
+      const counts = job.type === 'retrain' && job.project === project && !NO_VERDICT.includes(job.status);
       return counts && model === retrainOf ? [job.submittedAt.getTime()] : [];
     });
     return times.length === 0 ? null : Math.max(...times);

@@ -6,6 +6,7 @@ import type { Queryable } from '#lib/postgres/database.ts';
 import {
   type DriftTransaction,
   type DueSchedule,
+  type EndedSignal,
   type ModelKey,
   modelId,
   type SignalRow,
@@ -121,16 +122,16 @@ export class PostgresDriftTransaction implements DriftTransaction {
     return rows.map(signalRow);
   }
 
-  async endedSignals(limit: number): Promise<(ModelKey & { readonly signalId: string; readonly number: number })[]> {
-    const { rows } = await this.#tx.query<ModelKey & { signal_id: string; number: number }>(
+  async endedSignals(limit: number): Promise<EndedSignal[]> {
+    const { rows } = await this.#tx.query<ModelKey & { signal_id: string; number: number; refused: boolean }>(
       // By the idempotency key: a job is known by it from its first moment, while job_id is written after the submit.
-      `select s.project, s.model, s.signal_id, s.number from drift_signals s
+      `select s.project, s.model, s.signal_id, s.number, s.refusal is not null and j.id is null as refused from drift_signals s
        left join jobs j on j.project = s.project and j.idempotency_key = s.signal_id
        where s.outcome = 'signalled' and s.ended_at_ms is null and (s.refusal is not null or j.status = any($1::text[]))
        order by s.seq limit $2 for update of s skip locked`,
       [textArray(FINAL_STATUSES), limit],
     );
-    return rows.map(({ project, model, signal_id, number }) => ({ project, model, signalId: signal_id, number }));
+    return rows.map(({ signal_id: signalId, ...row }) => ({ ...row, signalId }));
   }
 
   async markEnded(

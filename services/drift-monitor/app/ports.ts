@@ -60,6 +60,13 @@ export interface SignalRow extends ModelKey {
   readonly atMs: number;
 }
 
+export interface EndedSignal extends ModelKey {
+  readonly signalId: string;
+  readonly number: number;
+  /** There never was a job. */
+  readonly refused: boolean;
+}
+
 export interface DueSchedule extends ModelKey {
   readonly cron: string;
   readonly timeZone: string;
@@ -93,7 +100,7 @@ export interface DriftTransaction {
   /** Signals that somebody asked for, oldest first; locked, those of another monitor left out. */
   requestedSignals(limit: number): Promise<SignalRow[]>;
   /** Signals whose retrain ended or was refused and of which the decider does not know; locked likewise. */
-  endedSignals(limit: number): Promise<(ModelKey & { readonly signalId: string; readonly number: number })[]>;
+  endedSignals(limit: number): Promise<EndedSignal[]>;
   markEnded(signals: readonly { readonly project: string; readonly signalId: string }[], nowMs: number): Promise<void>;
   /** Schedules whose time has come; locked likewise. */
   dueSchedules(nowMs: number, limit: number): Promise<DueSchedule[]>;

@@ -35,11 +35,11 @@ async function endRetrains(tx: DriftTransaction, nowMs: number): Promise<void> {
   if (ended.length === 0) return;
   const models = distinct(ended);
   const states = await tx.lockStates(models);
-  for (const { number, ...key } of ended) {
+  for (const { number, refused, ...key } of ended) {
     const before = { ...NO_STREAK, ...(states.get(modelId(key)) ?? NEVER_TRAINED) };
     // The policy does not matter for an end.
     const { drift } = settingsOf(null, NO_LIMIT);
-    const { state } = decideDrift(drift, before, { type: 'RetrainEnded', signal: number }, nowMs);
+    const { state } = decideDrift(drift, before, { type: 'RetrainEnded', signal: number, refused }, nowMs);
     states.set(modelId(key), partsOfState(state).model);
   }
   await tx.saveStates(models.map((key) => ({ ...key, state: states.get(modelId(key)) ?? NEVER_TRAINED })));

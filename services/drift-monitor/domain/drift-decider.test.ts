@@ -32,7 +32,10 @@ const sparse = (hour: number): Step => [
   hour,
   { type: 'WindowJudged', windowEndMs: hour * HOUR_MS, judged: false, causes: [] },
 ];
-const ended = (hour: number, signal: number): Step => [hour, { type: 'RetrainEnded', signal }];
+const ended = (hour: number, signal: number, refused = false): Step => [
+  hour,
+  { type: 'RetrainEnded', signal, refused },
+];
 const asked = (hour: number): Step => [hour, { type: 'SignalRequested', source: 'manual' }];
 
 function play(steps: readonly Step[]): { state: DriftState; answers: string[]; decisions: DriftDecision[] } {
@@ -48,6 +51,22 @@ function play(steps: readonly Step[]): { state: DriftState; answers: string[]; d
 }
 
 describe('a retrain signal', () => {
+  it('whose job was refused gives its place in the budget back, once; one whose job ran does not', () => {
+    const refused = play([
+      asked(1),
+      ended(2, 1, true),
+      asked(3),
+      ended(4, 2, true),
+      ended(5, 2, true),
+      asked(6),
+      ended(7, 3),
+    ]);
+    expect(refused.answers).toEqual(['signal', 'none', 'signal', 'none', 'none', 'signal', 'none']);
+    expect(refused.state).toMatchObject({ signals: 3, recentSignalsMs: [6 * HOUR_MS] });
+    const ran = play([asked(1), ended(2, 1), asked(3), ended(4, 2), asked(5)]);
+    expect(ran.answers.at(-1)).toBe('BudgetExhausted');
+  });
+
   it('needs drift in k windows in a row', () => {
     const { answers, decisions } = play([drifts(1), drifts(2), calm(3), drifts(4), drifts(5), drifts(6)]);
     expect(answers).toEqual([
@@ -173,7 +192,7 @@ it('whatever happens, no two retrains run at once and no period has more signals
       const running = new Map<number, number>();
       const signalled: number[] = [];
       for (const [at, decision] of decisions.entries()) {
-        const [hour, event] = steps[at] ?? [0, { type: 'RetrainEnded', signal: 0 } as const];
+        const [hour, event] = steps[at] ?? [0, { type: 'RetrainEnded', signal: 0, refused: false } as const];
         if (event.type === 'RetrainEnded') running.delete(event.signal);
         if (decision.kind !== 'signal') continue;
         for (const since of running.values()) expect(hour - since).toBeGreaterThanOrEqual(12);

@@ -41,8 +41,12 @@ export type DriftEvent =
     }
   /** A person or a schedule asks: neither threshold, persistence nor cooldown apply. */
   | { readonly type: 'SignalRequested'; readonly source: 'manual' | 'schedule' }
-  /** The retrain of a signal ended, however. Reported again, or of an older signal: no effect. */
-  | { readonly type: 'RetrainEnded'; readonly signal: number };
+  /**
+   * The retrain of a signal ended, however. `refused`: there never was a job, and the signal gives back its place in the budget; the
+   * cooldown stays, or every window would make another signal that is refused.
+   * Reported again, or of an older signal: no effect.
+   */
+  | { readonly type: 'RetrainEnded'; readonly signal: number; readonly refused: boolean };
 
 export type DriftDecision =
   | {
@@ -107,8 +111,11 @@ export function decideDrift(
       return obstacle === null ? signal(policy, state, event.source, [], nowMs) : suppressed(state, obstacle);
     }
     case 'RetrainEnded': {
-      const ended = state.inFlight === event.signal;
-      return { state: ended ? { ...state, inFlight: null } : state, decision: { kind: 'none' } };
+      if (state.inFlight !== event.signal) return { state, decision: { kind: 'none' } };
+      const ended = { ...state, inFlight: null };
+      // In flight is the last signal, and the last time is its.
+      const next = event.refused ? { ...ended, recentSignalsMs: state.recentSignalsMs.slice(0, -1) } : ended;
+      return { state: next, decision: { kind: 'none' } };
     }
     default:
       return assertNever(event);

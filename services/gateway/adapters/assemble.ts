@@ -44,6 +44,7 @@ export function assembleGateway(parts: {
   return {
     gateway: {
       promotions,
+      keys,
       jobs: new PostgresJobStore(database, bus),
       datasets: new PostgresDatasetStore(database),
       registry,

@@ -17,7 +17,6 @@ export interface ApprovalRow extends Ticket {
   readonly subject: ApprovalSubject;
   readonly required: number;
   readonly requestedAtMs: number;
-  readonly expiresAtMs: number;
   readonly decidedAtMs: number | null;
   readonly reminders: number;
 }
@@ -57,7 +56,7 @@ export async function castVote(
   const { by, decision, comment, digest } = request;
   const ticket = await findApproval(store, request.id, request.project);
   const details = { approvalId: ticket.id, approvalStatus: ticket.status };
-  const verdict = judgeVote(ticket, request);
+  const verdict = judgeVote(ticket, request, gateway.now());
   if (verdict.kind === 'refused') throw new TrainyardError(verdict.code, verdict.reason, { details });
   if (verdict.kind === 'repeated') return { ticket, repeated: true };
   const changed = await changeInRegistry(gateway, ticket);

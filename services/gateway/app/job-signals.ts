@@ -41,6 +41,7 @@ export async function signalJob(
 ): Promise<JobRow> {
   const { signal, by, reason } = request;
   const job = await findJob(gateway, request.id, request.project);
+  if (signal === 'retry' && job.status === JOB_STATUS.failed) await refuseWithoutStep(gateway, job);
   const { workflowId } = job;
   const nowMs = gateway.now();
   const message = encodeMessage(gateway.codec, {
@@ -61,4 +62,16 @@ export async function signalJob(
   if (outcome === null) throw new TrainyardError('NotFound', `there is no job ${request.id}`);
   if (!outcome.published) throw conflict(outcome.job, refusal);
   return outcome.job;
+}
+
+/** The orchestrator would ignore the signal, and whoever sent it would wait: it goes on only where a single step failed. */
+async function refuseWithoutStep({ jobs }: Gateway, job: JobRow): Promise<void> {
+  const { singleStep, childId } = await jobs.failureOf(job);
+  if (singleStep) return;
+  throw conflict(
+    job,
+    childId === null
+      ? 'cannot be retried: no single step of it failed'
+      : `cannot be retried: retry its child ${childId}, which failed`,
+  );
 }

@@ -19,6 +19,8 @@ export interface SubmitRequest {
   readonly dryRun?: boolean;
   /** Key id of whoever asks: nobody approves a job of their own. */
   readonly submittedBy: string;
+  /** Key id whose role counts for what is released without approval; null: nobody's. By default whoever submits. */
+  readonly releasedBy?: string | null;
   /** Message id of a `JobRequested`; absent for REST. */
   readonly requestId?: string;
 }
@@ -77,7 +79,7 @@ export async function planJob(
     readonly lookups: Lookups;
   },
 ): Promise<Plan> {
-  const { project, dryRun = false, requestId = null, submittedBy } = request;
+  const { project, dryRun = false, requestId = null, submittedBy, releasedBy = submittedBy } = request;
   const { submission, snapshot, lookups } = known;
   const { spec } = submission;
   const kind = jobKind(submission.type);
@@ -87,7 +89,12 @@ export async function planJob(
   if (snapshot.existing !== null && !dryRun) return { kind: 'existing', found: snapshot.existing, requestDigest };
 
   // 2. The rules that no schema can say.
-  const findings = await findReferences(lookups, kind.references(spec), { project, snapshot, submittedBy });
+  const findings = await findReferences(lookups, kind.references(spec), {
+    project,
+    snapshot,
+    submittedBy,
+    releasedBy,
+  });
   const fields = kind.check(spec, findings);
   if (fields.length > 0) throw new TrainyardError('ValidationFailed', 'the job cannot run as asked', { fields });
 

@@ -73,7 +73,7 @@ export interface SubmissionSnapshot {
   readonly existing: { readonly id: string; readonly requestDigest: string; readonly deleted: boolean } | null;
   /** In the order of the question; `known`: whether the dataset has any version. */
   readonly datasets: readonly { readonly version: DatasetVersion | null; readonly known: boolean }[];
-  /** When the last retrain of `retrainOf` was taken in that was not skipped, epoch ms. */
+  /** When the last retrain of `retrainOf` was taken in that runs or came to a verdict, epoch ms: none skipped, failed, cancelled or timed out. */
   readonly lastRetrainAtMs: number | null;
 }
 
@@ -82,6 +82,13 @@ export type Inserted =
   /** Somebody else was faster with the same key; `job` is null when the workflow id belongs to another project's job. */
   | { readonly kind: 'exists'; readonly job: JobRow | null }
   | { readonly kind: 'overBudget'; readonly budget: Budget };
+
+export interface JobFailure {
+  /** A step of its own failed, and nothing else did: there is one place to go on from. */
+  readonly singleStep: boolean;
+  /** A child that failed, the oldest; null: none. */
+  readonly childId: string | null;
+}
 
 export interface JobStore {
   /** Null when there is no such project. */
@@ -107,6 +114,8 @@ export interface JobStore {
     statuses: readonly JobStatus[],
     messages: readonly OutgoingMessage[],
   ): Promise<{ job: JobRow; published: boolean } | null>;
+  /** What of a failed job can be done again, as the rows of its activities and children tell. */
+  failureOf(job: Pick<JobRow, 'id' | 'workflowId'>): Promise<JobFailure>;
   change(
     id: string,
     change: { labels?: Readonly<Record<string, string>>; description?: string },
@@ -132,7 +141,16 @@ export interface KeyRecord {
   readonly revokedAt: Date | null;
 }
 
+/** A key as an approver or as the one behind a release. */
+export interface KnownKey {
+  readonly id: string;
+  readonly role: Role;
+  readonly revoked: boolean;
+}
+
 export interface KeyStore {
+  /** Those of the ids that are keys of the project or the platform. */
+  known(project: string, ids: readonly string[]): Promise<readonly KnownKey[]>;
   /** By SHA-256; revoked keys are not found. */
   findByHash(hash: Buffer): Promise<Principal | null>;
   insert(key: { id: string; project: string | null; role: Role; name: string; hash: Buffer }): Promise<KeyRecord>;
@@ -146,6 +164,7 @@ export interface Gateway {
   readonly datasets: DatasetStore;
   readonly registry: ModelRegistry;
   readonly promotions: Pick<PromotionLedger, 'stages'>;
+  readonly keys: Pick<KeyStore, 'known'>;
   readonly objects: ObjectStore;
   readonly codec: Codec;
   readonly codeCommit: string;

@@ -1,9 +1,11 @@
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
+import type { ReleaseSettings } from '#lib/contracts/release.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { ModelVersion } from '#lib/model-registry/port.ts';
 import { MANIFEST_NAME, readManifest } from '#lib/object-store/manifest.ts';
+import { mayApprove } from '../domain/access.ts';
 import type {
   ArtifactsFinding,
   Champion,
@@ -12,6 +14,7 @@ import type {
   ModelFinding,
   NamedArtifacts,
   References,
+  ReleasePeople,
 } from '../domain/findings.ts';
 import type { DatasetVersion, Gateway, SubmissionSnapshot } from './ports.ts';
 
@@ -22,10 +25,15 @@ import type { DatasetVersion, Gateway, SubmissionSnapshot } from './ports.ts';
 export async function findReferences(
   lookups: Lookups,
   references: References,
-  known: { readonly project: string; readonly snapshot: SubmissionSnapshot; readonly submittedBy: string },
+  known: {
+    readonly project: string;
+    readonly snapshot: SubmissionSnapshot;
+    readonly submittedBy: string;
+    readonly releasedBy: string | null;
+  },
 ): Promise<Findings> {
-  const { project, snapshot, submittedBy } = known;
-  const { datasets, models = {}, artifacts = {}, champion } = references;
+  const { project, snapshot, submittedBy, releasedBy } = known;
+  const { datasets, models = {}, artifacts = {}, champion, release } = references;
   const roles = Object.keys(datasets);
   return {
     datasets: Object.fromEntries(roles.map((role, at) => [role, datasetFinding(snapshot.datasets[at])])),
@@ -34,15 +42,16 @@ export async function findReferences(
     champion: champion === undefined ? null : await findChampion(lookups, project, champion),
     lastRetrainAtMs: snapshot.lastRetrainAtMs,
     submittedBy,
+    people: release?.promote === true ? await lookups.people(project, release, releasedBy) : null,
   };
 }
 
 /** Looks at each thing once, however many jobs of a batch name it. */
 export class Lookups {
-  readonly #gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>;
+  readonly #gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects' | 'keys'>;
   readonly #versions = new Map<string, Promise<ModelVersion | null>>();
 
-  constructor(gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects'>) {
+  constructor(gateway: Pick<Gateway, 'registry' | 'promotions' | 'objects' | 'keys'>) {
     this.#gateway = gateway;
   }
 
@@ -79,6 +88,17 @@ export class Lookups {
     if (inLedger === 0 || (known !== null && known.version > inLedger)) return known;
     const version = known?.version === inLedger ? known : await registry.getVersion(project, name, inLedger);
     return version === null ? null : withStage(version);
+  }
+
+  /** Nobody is looked up where any approver may answer. A revoked key approves nothing; what it once wrote as a policy stays its word. */
+  async people(project: string, { approval }: ReleaseSettings, releasedBy: string | null): Promise<ReleasePeople> {
+    const named = approval?.approvers ?? [];
+    const ids = approval === undefined && releasedBy !== null ? [releasedBy] : named;
+    const known = ids.length === 0 ? [] : await this.#gateway.keys.known(project, ids);
+    return {
+      role: known.find(({ id }) => id === releasedBy)?.role ?? null,
+      approvers: new Set(known.filter(({ role, revoked }) => !revoked && mayApprove(role)).map(({ id }) => id)),
+    };
   }
 
   /** Artifacts are a project's own: those of another one are not there, whatever the digest. */

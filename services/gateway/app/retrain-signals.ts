@@ -130,6 +130,25 @@ async function takeOne(gateway: Gateway, retrains: RetrainStore, request: Signal
   return 'jobId' in answer ? 'submitted' : 'refused';
 }
 
+/** Throws `ValidationFailed`, with the policy's own pointers, when a job of the policy would be refused today. Its money is another day's. */
+export async function checkPolicyJob(
+  gateway: Gateway,
+  {
+    project,
+    model,
+    spec,
+    by,
+  }: { readonly project: string; readonly model: string; readonly spec: unknown; readonly by: string },
+): Promise<void> {
+  const reason = { source: 'manual', signalId: 'signal', causes: [] };
+  const body = { type: 'retrain', spec: retrainSpecOf(model, spec, reason) };
+  try {
+    await submitJob(gateway, { project, body, submittedBy: by, dryRun: true });
+  } catch (error) {
+    if (!(error instanceof TrainyardError) || error.code !== 'BudgetExhausted') throw error;
+  }
+}
+
 /** The job of a decided signal: the same checks, budget and idempotency as any other. Throws what is retryable; a refusal is a value. */
 async function submitRetrain(
   gateway: Gateway,
@@ -146,7 +165,7 @@ async function submitRetrain(
   const body = { type: 'retrain', idempotencyKey: signalId, spec: retrainSpecOf(model, policy.spec, reason) };
   const submittedBy = signal.requestedBy ?? policy.updatedBy ?? CONSUMER;
   try {
-    return { jobId: jobOf(await submitJob(gateway, { project, body, submittedBy })) };
+    return { jobId: jobOf(await submitJob(gateway, { project, body, submittedBy, releasedBy: policy.updatedBy })) };
   } catch (error) {
     if (error instanceof TrainyardError && !error.retryable)
       return { refusal: refusalOf(error.code, error.message, error.fields) };

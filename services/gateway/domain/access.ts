@@ -16,6 +16,9 @@ export type Access =
   | { readonly ok: true; readonly project: string | null }
   | { readonly ok: false; readonly code: ErrorCode; readonly reason: string };
 
+/** Whoever may approve may also release what nobody was asked about. */
+export const mayApprove = (role: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf('approver');
+
 export const hasRole = (principal: Principal, needed: Role): boolean =>
   ROLES.indexOf(principal.role) >= ROLES.indexOf(needed);
 

@@ -1,5 +1,7 @@
 import type { ResolvedDataset, ResolvedModel } from '#lib/contracts/jobs.ts';
+import type { ReleaseSettings } from '#lib/contracts/release.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
+import type { Role } from './access.ts';
 
 /** A dataset that a spec names; `pointer` is where, for people whose name is wrong. */
 export interface DatasetReference {
@@ -31,6 +33,8 @@ export interface References {
   readonly champion?: { readonly model: string; readonly orNewest: boolean };
   /** The model whose last retrain is asked for. */
   readonly lastRetrainOf?: string;
+  /** Whose approvers are looked up, and the role behind it. */
+  readonly release?: ReleaseSettings | undefined;
 }
 
 /** The shape of a model, as `register_model` records it in the version's tag `architecture`. */
@@ -74,6 +78,15 @@ export interface Findings {
   readonly lastRetrainAtMs: number | null;
   /** Key id; null: nobody who could approve anything. */
   readonly submittedBy: string | null;
+  /** Who stands behind a release and who may approve it; null: no release was asked for that needs to know. */
+  readonly people: ReleasePeople | null;
+}
+
+export interface ReleasePeople {
+  /** Of whoever submits; of a policy's job, of whoever wrote the policy. Null: no key (any more). */
+  readonly role: Role | null;
+  /** Those of the named approvers that may approve in the project. */
+  readonly approvers: ReadonlySet<string>;
 }
 
 export const datasetIn = (findings: Findings, role: string): DatasetFinding =>

@@ -1,10 +1,16 @@
 import { Value } from 'typebox/value';
 import { describe, expect, it } from 'vitest';
 import { ReleaseSettings } from '#lib/contracts/release.ts';
+import type { Role } from './access.ts';
 import { checkRelease } from './release-rules.ts';
 
-const pointers = (release: object, submittedBy: string | null = 'key-me'): string[] =>
-  checkRelease(Value.Default(ReleaseSettings, release) as ReleaseSettings, submittedBy).map((error) => error.pointer);
+const pointers = (release: object, role: Role | null = 'approver'): string[] => {
+  const people = { role, approvers: new Set(['key-a', 'key-b']) };
+  const findings = { submittedBy: 'key-me', people };
+  return checkRelease(Value.Default(ReleaseSettings, release) as ReleaseSettings, findings).map(
+    ({ pointer }) => pointer,
+  );
+};
 const approval = (settings: object) => ({ promote: true, approval: settings });
 const canary = (settings: object) => ({ promote: true, canary: settings });
 
@@ -20,7 +26,21 @@ describe('checkRelease', () => {
     expect(pointers(release)).toEqual([]);
   });
 
+  it('lets nobody release without an approval who may not give one', () => {
+    const roles = ['viewer', 'submitter', null, 'approver', 'admin'] as const;
+    expect(roles.map((role) => pointers({ promote: true }, role))).toEqual([
+      ['/spec/release/approval'],
+      ['/spec/release/approval'],
+      ['/spec/release/approval'],
+      [],
+      [],
+    ]);
+    expect(pointers(approval({}), 'submitter')).toEqual([]);
+    expect(pointers({ promote: false }, 'submitter')).toEqual([]);
+  });
+
   it.each([
+    ['an approver who is none', approval({ approvers: ['key-a', 'key-typo'] }), '/spec/release/approval/approvers/1'],
     ['an approval that leads nowhere', { approval: {} }, '/spec/release/approval'],
     ['a canary that leads nowhere', { promote: false, canary: {} }, '/spec/release/canary'],
     [

@@ -1,11 +1,12 @@
 import type { ReleaseSettings } from '#lib/contracts/release.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
-import { at } from './findings.ts';
+import { mayApprove } from './access.ts';
+import { at, type Findings, type ReleasePeople } from './findings.ts';
 
 /** What no schema can say about a release: nobody waits for an approval that cannot come, no canary runs that leads nowhere. */
 export function checkRelease(
   release: ReleaseSettings | undefined,
-  submittedBy: string | null,
+  { submittedBy, people }: Pick<Findings, 'submittedBy' | 'people'>,
   pointer = '/spec/release',
 ): FieldError[] {
   if (release === undefined) return [];
@@ -14,9 +15,30 @@ export function checkRelease(
   const aimless = 'leads nowhere: nothing is promoted unless promote is true';
   if (!promote && approval !== undefined) errors.push(at(`${pointer}/approval`, aimless));
   if (!promote && canary !== undefined) errors.push(at(`${pointer}/canary`, aimless));
+  if (promote && approval === undefined && !mayRelease(people))
+    errors.push(at(`${pointer}/approval`, 'needs the role approver, or an approval'));
   if (approval !== undefined) errors.push(...checkApproval(approval, submittedBy, `${pointer}/approval`));
+  if (approval?.approvers !== undefined && people !== null)
+    errors.push(...checkApprovers(approval.approvers, submittedBy, people, `${pointer}/approval/approvers`));
   if (canary !== undefined) errors.push(...checkCanary(canary, `${pointer}/canary`));
   return errors;
+}
+
+/** What goes to production without being asked about has been decided by whoever submits it. */
+const mayRelease = (people: ReleasePeople | null): boolean =>
+  people !== null && people.role !== null && mayApprove(people.role);
+
+function checkApprovers(
+  approvers: readonly string[],
+  submittedBy: string | null,
+  people: ReleasePeople,
+  pointer: string,
+): FieldError[] {
+  return approvers.flatMap((approver, i) =>
+    approver === submittedBy || people.approvers.has(approver)
+      ? []
+      : [at(`${pointer}/${i}`, 'is no key of the project that may approve')],
+  );
 }
 
 function checkApproval(

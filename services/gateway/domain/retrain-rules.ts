@@ -19,7 +19,7 @@ export function checkRetrain(spec: RetrainSpec, findings: Findings): FieldError[
     ...checkSuites(comparison.suites, '/spec/comparison/suites'),
     ...refusePreferenceAccuracy(comparison.suites, '/spec/comparison/suites', 'pairs, and a retrain compares on text'),
     ...checkMetric(comparison.metric, comparison.suites, '/spec/comparison/metric'),
-    ...checkRelease(spec.release, findings.submittedBy),
+    ...checkRelease(spec.release, findings),
   ];
 }
 

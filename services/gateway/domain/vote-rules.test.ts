@@ -8,12 +8,14 @@ const cast = (by: string, decision: CastVote['decision']): CastVote => ({
   atMs: 1,
   hash: 'h',
 });
+const NOW = 1_000;
 const ticket = (change: Partial<Ticket> = {}): Ticket => ({
   status: 'open',
   submittedBy: 'key-author',
   approvers: null,
   digest: 'd',
   votes: [],
+  expiresAtMs: NOW + 1,
   ...change,
 });
 const judged = (
@@ -22,7 +24,7 @@ const judged = (
   decision: CastVote['decision'] = 'approve',
   digest = 'd',
 ): string => {
-  const verdict = judgeVote(ticket(change), { by, decision, digest });
+  const verdict = judgeVote(ticket(change), { by, decision, digest }, NOW);
   return verdict.kind === 'refused' ? verdict.code : verdict.kind;
 };
 
@@ -50,6 +52,11 @@ describe('a vote', () => {
     expect(judged({ votes, status: 'approved' })).toBe('repeated');
     expect(judged({ votes, status: 'approved' }, 'key-a', 'approve', 'other')).toBe('repeated');
     expect(judged({ votes }, 'key-a', 'reject')).toBe('ApprovalAlreadyVoted');
+  });
+
+  it('comes too late from the moment the ticket expires, its timer fired or not', () => {
+    expect([NOW - 1, NOW].map((expiresAtMs) => judged({ expiresAtMs }))).toEqual(['ApprovalClosed', 'ApprovalClosed']);
+    expect(judged({ expiresAtMs: NOW, votes: [cast('key-a', 'approve')] })).toBe('repeated');
   });
 
   it.each(['approved', 'rejected', 'expired', 'cancelled'] as const)(

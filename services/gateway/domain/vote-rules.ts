@@ -22,6 +22,8 @@ export interface Ticket {
   readonly approvers: readonly string[] | null;
   readonly digest: string;
   readonly votes: readonly CastVote[];
+  /** From this moment on no vote counts, whether its timer has closed it yet or not. */
+  readonly expiresAtMs: number;
 }
 
 export type VoteVerdict =
@@ -37,6 +39,7 @@ export type VoteVerdict =
 export function judgeVote(
   ticket: Ticket,
   vote: { readonly by: string; readonly decision: Decision; readonly digest: string },
+  nowMs: number,
 ): VoteVerdict {
   const { by, decision, digest } = vote;
   if (by === ticket.submittedBy)
@@ -49,6 +52,7 @@ export function judgeVote(
   if (ticket.status === 'voided')
     return refused('ApprovalVoided', 'what the ticket asked about has changed; it counts no votes');
   if (ticket.status !== 'open') return refused('ApprovalClosed', `the ticket is ${ticket.status}`);
+  if (nowMs >= ticket.expiresAtMs) return refused('ApprovalClosed', 'the ticket is expired');
   if (digest !== ticket.digest)
     return refused('ApprovalDigestMismatch', "the digest is not the ticket's: read it again before you decide");
   return { kind: 'cast' };

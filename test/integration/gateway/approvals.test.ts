@@ -67,7 +67,7 @@ async function ticket(change: Record<string, unknown> = {}, model = 'speeches'):
   await gateway.database.query(
     `insert into approvals (id, project, job_id, workflow_id, approval, status, subject, digest, submitted_by, required, approvers, votes,
                             requested_at_ms, expires_at_ms, decided_at_ms, reminders)
-     values ($1, $2, $3, $4, 'release', $5, $6, $7, $8, $9, $10, $11, $12, 9000, null, 0)`,
+     values ($1, $2, $3, $4, 'release', $5, $6, $7, $8, $9, $10, $11, $12, 9000000000000, null, 0)`,
     [
       row.id,
       row.project,

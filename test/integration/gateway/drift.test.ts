@@ -19,6 +19,7 @@ beforeAll(async () => {
   gateway = await startGateway();
   one = await gateway.project('one', { gpuSecondsBudget: 1e6 });
   two = await gateway.project('two');
+  await upload('recent');
   signals = await gateway.bus.subscribe({ groupId: 'gateway-retrain', topics: ['retrain.signals'], from: 'beginning' });
 });
 afterAll(() => gateway.close());
@@ -36,7 +37,7 @@ const SPEC = {
   comparison: { dataset: { name: 'recent' }, suites: [{ suite: 'held_out_text' }], metric: 'held_out.bits_per_byte' },
   release: { promote: true },
 };
-const put = (change: Record<string, unknown> = {}, path = POLICY, key = one.submitter) =>
+const put = (change: Record<string, unknown> = {}, path = POLICY, key = one.approver) =>
   gateway.call(path, { method: 'PUT', key, body: { spec: SPEC, ...change } });
 
 const upload = (name: string) =>
@@ -99,11 +100,23 @@ describe('a retrain policy', () => {
     ['a schedule that is none', { schedule: { cron: '61 * * * *' } }, '/schedule/cron'],
     ['a time zone that is none', { schedule: { cron: '@daily', timeZone: 'Moon' } }, '/schedule/timeZone'],
     ['a job that would be refused', { spec: { ...SPEC, release: undefined } }, '/spec/release'],
+    [
+      'a dataset that is not there',
+      { spec: { ...SPEC, comparison: { ...SPEC.comparison, dataset: { name: 'gone' } } } },
+      '/spec/comparison/dataset/name',
+    ],
     ['no job', { spec: undefined }, '/spec'],
     ['a window of nothing', { drift: { windowMs: 0 } }, '/drift/windowMs'],
     ['an unknown member', { drift: { windows: 1 } }, '/drift/windows'],
   ])('with %s is refused by name', async (_, change, pointer) => {
     expect(problemOf(await put(change))).toEqual({ status: 422, code: 'ValidationFailed', pointers: [pointer] });
+  });
+
+  it('releases without an approval by the word of whoever may approve', async () => {
+    const refused = await put({}, POLICY, one.submitter);
+    expect(problemOf(refused)).toEqual({ status: 422, code: 'ValidationFailed', pointers: ['/spec/release/approval'] });
+    const release = { promote: true, approval: {} };
+    expect((await put({ spec: { ...SPEC, release } }, POLICY, one.submitter)).status).toBe(201);
   });
 
   it('is written by submitters, and is none of another project', async () => {
@@ -117,7 +130,6 @@ describe('a retrain policy', () => {
 
 describe('a signal', () => {
   it('that a person asks for is decided and becomes one retrain job, however often it comes', async () => {
-    await upload('recent');
     await put({ drift: { signalBudget: 100 } });
     const ask = () =>
       gateway.call('/v1/models/speeches/retrain', {
@@ -192,10 +204,11 @@ describe('a signal', () => {
 
   it('whose job is refused says so in its row, and frees the way', async () => {
     await gateway.database.query("update jobs set status = 'FAILED' where idempotency_key = 'outside-1'");
-    await put({
-      drift: { signalBudget: 100 },
-      spec: { ...SPEC, comparison: { ...SPEC.comparison, dataset: { name: 'gone' } } },
-    });
+    await put({ drift: { signalBudget: 100 } });
+    // As if the dataset had been there when the policy was written.
+    await gateway.database.query(
+      `update retrain_policies set policy = jsonb_set(policy, '{spec,comparison,dataset,name}', '"gone"') where model = 'speeches'`,
+    );
     const ask = (idempotencyKey: string) =>
       gateway.call('/v1/models/speeches/retrain', { key: one.submitter, body: { idempotencyKey } });
     await ask('wish-3');
@@ -218,7 +231,8 @@ describe('a signal', () => {
     const path = '/v1/models/speeches/retrain';
     expect((await gateway.call(path, { key: one.submitter, body: {} })).status).toBe(404);
     await put();
-    await put({}, '/v1/models/letters/retrain-policy');
+    const training = { ...TRAINING, model: { name: 'letters' } };
+    expect((await put({ spec: { ...SPEC, training } }, '/v1/models/letters/retrain-policy')).status).toBe(201);
     expect((await gateway.call(path, { key: one.viewer, body: {} })).status).toBe(403);
     const taken = await gateway.call('/v1/models/letters/retrain', {
       key: one.submitter,
@@ -307,11 +321,11 @@ describe('a reference', () => {
   });
 
   it('makes its version appear among the watched ones before anything is observed', async () => {
-    // The refused retrain has ended, and the budget of the policy holds the last wish back.
+    // The refused retrains have ended and gave their places in the budget back: the last wish is signalled.
     await decide();
     const watched = await gateway.call('/v1/drift', { key: one.viewer });
     expect(watched.body['items']).toMatchObject([
-      { model: 'speeches', modelVersion: 1, state: 'silent', windows: [], counters: {}, watermark: null },
+      { model: 'speeches', modelVersion: 1, state: 'retraining', windows: [], counters: {}, watermark: null },
     ]);
   });
 });

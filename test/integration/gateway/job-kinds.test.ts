@@ -72,7 +72,7 @@ const SPECS: Record<string, Record<string, unknown>> = {
     pruning: { strategy: 'livePercentile' },
     trials: 4,
     maxConcurrent: 2,
-    release: { promote: true },
+    release: { promote: true, approval: {} },
   },
   retrain: {
     model: { name: 'speeches' },
@@ -169,13 +169,20 @@ describe('references are looked up in the project, and pinned', () => {
     expect((await startedWith('rlhf', 'rlhf-first')).input).toMatchObject({ champion: null, base: { version: 2 } });
   });
 
-  it('a retrain knows when the one before it was taken in, skipped ones not counted', async () => {
+  it('a retrain knows when the one before it was taken in, of those that run or came to a verdict', async () => {
     const first = await gateway.call('/v1/jobs?type=retrain', { key: one.viewer });
     const [newest, oldest] = first.body['items'] as { id: string; submittedAt: string }[];
-    await gateway.database.query(`update jobs set status = 'SKIPPED' where id = $1`, [newest?.id]);
+    for (const status of ['SKIPPED', 'FAILED', 'CANCELLED', 'TIMED_OUT']) {
+      await gateway.database.query('update jobs set status = $2 where id = $1', [newest?.id, status]);
+      const key = `after-${status.toLowerCase()}`;
+      const { body } = await submit(job('retrain', key));
+      expect((await startedWith('retrain', key)).input['lastRetrainAtMs']).toBe(Date.parse(oldest?.submittedAt ?? ''));
+      await gateway.database.query(`update jobs set status = 'SKIPPED' where id = $1`, [body['id']]);
+    }
+    await gateway.database.query(`update jobs set status = 'EVAL_FAILED' where id = $1`, [newest?.id]);
     await submit(job('retrain', 'later'));
     expect((await startedWith('retrain', 'later')).input['lastRetrainAtMs']).toBe(
-      Date.parse(oldest?.submittedAt ?? ''),
+      Date.parse(newest?.submittedAt ?? ''),
     );
     expect((await startedWith('retrain', 'retrain-first')).input['lastRetrainAtMs']).toBeNull();
   });
@@ -192,6 +199,35 @@ describe('references are looked up in the project, and pinned', () => {
   it('pairs of preference are no training data', async () => {
     const body = fineTune({ idempotencyKey: 'on-pairs' }, { dataset: { name: 'pairs' } });
     expect(problemOf(await submit(body)).pointers).toEqual(['/spec/dataset']);
+  });
+
+  it('a release without an approval is for whoever may approve', async () => {
+    const release = { promote: true };
+    const ask = (key: string) =>
+      gateway.call('/v1/jobs?dryRun=true', { key, body: job('hpo', 'unasked', { release }) });
+    expect(problemOf(await ask(one.submitter)).pointers).toEqual(['/spec/release/approval']);
+    expect([(await ask(one.approver)).status, (await ask(one.admin)).status]).toEqual([200, 200]);
+    const byPlatform = await gateway.call('/v1/jobs?dryRun=true&project=one', {
+      body: job('hpo', 'unasked', { release }),
+    });
+    expect(byPlatform.status).toBe(200);
+  });
+
+  it('approvers are keys that may approve in the project', async () => {
+    const keysOf = async (project: string, role: string) => {
+      const { body } = await gateway.call(`/v1/projects/${project}/keys`);
+      return (body['items'] as { id: string; role: string }[]).find((key) => key.role === role)?.id ?? 'none';
+    };
+    const approvers = [
+      await keysOf('one', 'approver'),
+      'key-typo',
+      await keysOf('two', 'approver'),
+      await keysOf('one', 'viewer'),
+    ];
+    const release = { promote: true, approval: { approvers } };
+    expect(problemOf(await submit(job('rlhf', 'strangers', { release }))).pointers).toEqual(
+      [1, 2, 3].map((i) => `/spec/release/approval/approvers/${i}`),
+    );
   });
 
   it('approvers who are only the submitter can never agree', async () => {

@@ -100,13 +100,13 @@ it('traffic shows the version in prod, the open split and those before it', asyn
          array['{}'::jsonb], array[1000::bigint])`,
       [job],
     );
+  await register('split', 2);
+  await promote('split', 1);
   await split('job-1');
   await gateway.database.query(
     `select traffic_split_end(array['one'], array['split'], array['job-1'], array['pass'], array[2000::bigint])`,
   );
   await split('job-2');
-  await register('split', 2);
-  await promote('split', 1);
   expect((await gateway.call('/v1/models/split/traffic', { key: one.viewer })).body).toMatchObject({
     prodVersion: 1,
     split: { jobId: 'job-2', weightPercent: 10, canaryVersion: 2, endedAt: null, watch: null },

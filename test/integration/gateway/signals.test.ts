@@ -18,6 +18,12 @@ const setStatus = (id: string, status: string) =>
   gateway.database.query('update jobs set status = $2 where id = $1', [id, status]);
 const ask = (id: string, signal: string, call: { key?: string; body?: unknown } = {}) =>
   gateway.call(`/v1/jobs/${id}/${signal}`, { key: one.submitter, method: 'POST', ...call });
+const activity = (key: string, activityId: string, name = activityId) =>
+  gateway.database.query(
+    `insert into activities (workflow_id, activity_id, name, lane, state, epoch, queued_at_ms, start_to_close_ms)
+     values ('wf-fine_tune-one.' || $1, $2, $3, 'gpu', 'failed', 1, 0, 1000)`,
+    [key, activityId, name],
+  );
 const signalsTo = async (key: string) =>
   (await commandsFor(gateway, `wf-fine_tune-one.${key}`)).flatMap((message) =>
     message.type === 'SignalWorkflow' ? [message] : [],
@@ -30,6 +36,7 @@ describe('pause, resume and retry', () => {
     await setStatus(id, 'PAUSED');
     expect((await ask(id, 'resume')).status).toBe(202);
     await setStatus(id, 'FAILED');
+    await activity('stepwise', 'run_training');
     expect((await ask(id, 'retry')).status).toBe(202);
     const sent = await signalsTo('stepwise');
     expect(sent.map(({ payload }) => [payload.signal, JSON.parse(payload.dataJson)])).toEqual([
@@ -62,6 +69,26 @@ describe('pause, resume and retry', () => {
       expect(answer.body['jobStatus']).toBe(status);
     }
     expect(await signalsTo(`refused-${signal}`)).toEqual([]);
+  });
+
+  it('retry is refused where the orchestrator would ignore it: no step failed, several, one of many, or a child', async () => {
+    const refusal = async (id: string) => {
+      await setStatus(id, 'FAILED');
+      const answer = await ask(id, 'retry');
+      expect(problemOf(answer)).toMatchObject({ status: 409, code: 'StateConflict' });
+      return String(answer.body['detail']);
+    };
+    const id = await submit('stepless');
+    expect(await refusal(id)).toMatch(/no single step/);
+    await activity('stepless', 'run_training/2', 'run_training');
+    expect(await refusal(id)).toMatch(/no single step/);
+    const two = await submit('two-steps');
+    for (const step of ['run_training', 'upload']) await activity('two-steps', step);
+    expect(await refusal(two)).toMatch(/no single step/);
+    const parent = await submit('parent');
+    await gateway.database.query('update jobs set parent_job_id = $2 where id = $1', [id, parent]);
+    expect(await refusal(parent)).toContain(`retry its child ${id}`);
+    expect([...(await signalsTo('stepless')), ...(await signalsTo('parent'))]).toEqual([]);
   });
 
   it('need the role submitter, and a job of the project', async () => {

@@ -1,7 +1,7 @@
 import type { OutgoingMessage } from '#lib/bus/port.ts';
-import { FINAL_STATUSES, type JobStatus } from '#lib/contracts/jobs.ts';
+import { FINAL_STATUSES, JOB_STATUS, type JobStatus } from '#lib/contracts/jobs.ts';
 import { type Database, type Queryable, sqlState } from '#lib/postgres/database.ts';
-import type { Inserted, JobRow, JobStore, SnapshotQuery, SubmissionSnapshot } from '../../app/ports.ts';
+import type { Inserted, JobFailure, JobRow, JobStore, SnapshotQuery, SubmissionSnapshot } from '../../app/ports.ts';
 import type { Budget } from '../../domain/budget.ts';
 import { insertJobs } from './job-batch.ts';
 import { DELETED_LABEL, INSERT_JOB, insertValues, JOB_COLUMNS, type JobRecord, jobRow, VISIBLE } from './job-rows.ts';
@@ -119,6 +119,16 @@ export class PostgresJobStore implements JobStore {
       await this.#bus.publishIn(tx, messages, { inOrder: true });
       return { job, published: true };
     });
+  }
+
+  async failureOf({ id, workflowId }: Pick<JobRow, 'id' | 'workflowId'>): Promise<JobFailure> {
+    const { rows } = await this.#database.query<JobFailure>(
+      `select coalesce((select count(*) = 1 and bool_and(activity_id = name) from activities where workflow_id = $1 and state = 'failed'), false)
+                as "singleStep",
+              (select id from jobs where parent_job_id = $2 and status = $3 order by submitted_at, id limit 1) as "childId"`,
+      [workflowId, id, JOB_STATUS.failed],
+    );
+    return rows[0] ?? { singleStep: false, childId: null };
   }
 
   async change(id: string, change: Parameters<JobStore['change']>[1]): Promise<JobRow | null> {

@@ -1,5 +1,6 @@
+import { textArray } from '#lib/postgres/binary-arrays.ts';
 import type { Database } from '#lib/postgres/database.ts';
-import type { KeyRecord, KeyStore } from '../../app/ports.ts';
+import type { KeyRecord, KeyStore, KnownKey } from '../../app/ports.ts';
 import type { Principal, Role } from '../../domain/access.ts';
 
 /** Serialises first starts; any constant of ours. */
@@ -39,6 +40,15 @@ export class PostgresKeyStore implements KeyStore {
     );
     const [row] = rows;
     return row === undefined ? null : { keyId: row.id, project: row.project, role: row.role };
+  }
+
+  async known(project: string, ids: readonly string[]): Promise<readonly KnownKey[]> {
+    const { rows } = await this.#database.query<KnownKey>(
+      `select id, role, revoked_at is not null as revoked from api_keys
+       where id = any ($2::text[]) and (project = $1 or project is null)`,
+      [project, textArray(ids)],
+    );
+    return rows;
   }
 
   async insert(key: Parameters<KeyStore['insert']>[0]): Promise<KeyRecord> {

@@ -51,6 +51,7 @@ interface SnapshotRecord {
 const SNAPSHOTS = {
   name: 'gateway_snapshots',
   // By jobs_by_key and nothing else (0008): with `|| ''` no plan can take the index of the project, and read all of its jobs.
+  // A retrain that did nothing (skipped), or came to no verdict, keeps no other one waiting.
   // The last retrain is looked for only where one is asked for: the condition on q alone is decided before any job is read.
   text: `
     select q.n, p.gpu_seconds_budget, p.gpu_seconds_reserved, p.gpu_seconds_used,
@@ -69,7 +70,7 @@ const SNAPSHOTS = {
     ) d on true
     left join lateral (
       select max(k.submitted_at) as last_retrain_at from jobs k
-      where q.retrain_of is not null and k.project = q.project and k.type = 'retrain' and k.status <> 'SKIPPED'
+      where q.retrain_of is not null and k.project = q.project and k.type = 'retrain' and k.status not in ('SKIPPED', 'FAILED', 'CANCELLED', 'TIMED_OUT')
         and k.spec #>> '{model,name}' = q.retrain_of
     ) r on true`,
 };

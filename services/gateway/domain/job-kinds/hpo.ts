@@ -14,11 +14,12 @@ export const hpo: JobKind<HpoSpec, HpoInput> = {
   fill: (spec) => fillTraining(spec['trial']),
   references: (spec) => ({
     ...trainingReferences(spec.trial, '/spec/trial'),
+    release: spec.release,
     ...(spec.release === undefined ? {} : { champion: { model: spec.trial.model.name, orNewest: false } }),
   }),
   check: (spec, findings) => [
     ...checkSearch(spec, trainingFindings(spec.trial, findings)),
-    ...checkRelease(spec.release, findings.submittedBy),
+    ...checkRelease(spec.release, findings),
   ],
   /** Every trial as if it were the costliest one of the space and none were pruned, plus the evaluation of the best one and its base. */
   estimate: (spec, findings, speed) => {

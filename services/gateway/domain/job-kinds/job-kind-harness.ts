@@ -32,6 +32,7 @@ export const findings = (change: Partial<Findings> = {}): Findings => ({
   champion: null,
   lastRetrainAtMs: null,
   submittedBy: 'key-me',
+  people: { role: 'approver', approvers: new Set(['key-a', 'key-b', 'key-c']) },
   ...change,
 });
 

@@ -34,6 +34,7 @@ export const retrain: JobKind<RetrainSpec, RetrainInput> = {
       models,
       champion: { model: spec.model.name, orNewest: true },
       lastRetrainOf: spec.model.name,
+      release: spec.release,
     };
   },
   check: checkRetrain,

@@ -18,6 +18,7 @@ export const rlhf: JobKind<RlhfSpec, RlhfInput> = {
   references: (spec) => ({
     datasets: referencesOf(spec).datasets,
     models: { base: referencesOf(spec).base },
+    release: spec.release,
     ...(spec.release === undefined ? {} : { champion: { model: spec.model.name, orNewest: false } }),
   }),
   check: (spec, findings) => {
@@ -27,7 +28,7 @@ export const rlhf: JobKind<RlhfSpec, RlhfInput> = {
       ...checkDataset(datasets.evaluation, datasetIn(findings, 'evaluation'), 'text'),
       ...checkModel(base, modelIn(findings, 'base')),
       ...checkAlignment(spec, modelIn(findings, 'base')),
-      ...checkRelease(spec.release, findings.submittedBy),
+      ...checkRelease(spec.release, findings),
     ];
   },
   /** Reward model, policy, and two evaluations of the result and its base. */

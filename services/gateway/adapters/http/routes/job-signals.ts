@@ -20,7 +20,7 @@ const DESCRIPTIONS: Readonly<Record<JobSignal, { summary: string; description: s
   retry: {
     summary: 'Ask for a failed job to be tried again',
     description:
-      'At the step that failed, with its checkpoint and a full set of attempts. Only of a job that is FAILED (409).',
+      'At the step that failed, with its checkpoint and a full set of attempts. Only of a job that is FAILED, and of which a single step failed; where a child did, retry that (409).',
   },
 };
 

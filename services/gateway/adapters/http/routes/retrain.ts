@@ -4,6 +4,7 @@ import { IdempotencyKey, Name } from '#lib/contracts/jobs.ts';
 import { RetrainPolicy } from '#lib/contracts/retrain-policy.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { sortableId } from '../../../app/ids.ts';
+import { checkPolicyJob } from '../../../app/retrain-signals.ts';
 import { checkRetrainPolicy } from '../../../domain/retrain-policy-rules.ts';
 import { findSignal } from '../../postgres/drift-queries.ts';
 import { deletePolicy, PostgresRetrainStore, readPolicy, writePolicy } from '../../postgres/retrain-store.ts';
@@ -15,6 +16,7 @@ import { type Body, ProjectQuery, problems, ref } from '../schemas.ts';
 const InProject = Type.Object(ProjectQuery, { additionalProperties: false });
 const ModelName = Type.Object({ name: Name });
 const tags = ['drift'];
+const POLICY_PATH = '/v1/models/:name/retrain-policy';
 
 const ManualSignal = Type.Object(
   {
@@ -32,13 +34,13 @@ const ManualSignal = Type.Object(
 /** When models are trained again: their policies, and a person's wish. */
 export function retrainRoutes(app: App, services: HttpServices): void {
   policyRoutes(app, services);
+  deletePolicyRoute(app, services);
   manualRoute(app, services);
 }
 
 function policyRoutes(app: App, { database, gateway }: HttpServices): void {
-  const path = '/v1/models/:name/retrain-policy';
   app.get(
-    path,
+    POLICY_PATH,
     {
       schema: {
         tags,
@@ -55,12 +57,13 @@ function policyRoutes(app: App, { database, gateway }: HttpServices): void {
     },
   );
   app.put(
-    path,
+    POLICY_PATH,
     {
       schema: {
         tags,
         summary: 'Create or replace the retrain policy of a model',
-        description: 'Its jobs are those of this key, which therefore cannot approve them.',
+        description:
+          'Its jobs are those of this key, which therefore cannot approve them. The spec is checked as if one were submitted now; the budget is not.',
         params: ModelName,
         querystring: InProject,
         body: RetrainPolicy,
@@ -78,6 +81,7 @@ function policyRoutes(app: App, { database, gateway }: HttpServices): void {
         });
       await requireProject(gateway, project);
       const by = principalOf(request).keyId;
+      await checkPolicyJob(gateway, { project, model, spec: request.body.spec, by });
       const write = { project, model, policy: request.body, nextFireAtMs: verdict.nextFireAtMs, by, nowMs };
       const created = await writePolicy(database, write);
       request.log.info({ project, model, by, created }, 'retrain policy changed');
@@ -85,8 +89,11 @@ function policyRoutes(app: App, { database, gateway }: HttpServices): void {
       return policyView((await readPolicy(database, project, model)) ?? noPolicy(model));
     },
   );
+}
+
+function deletePolicyRoute(app: App, { database }: HttpServices): void {
   app.delete(
-    path,
+    POLICY_PATH,
     {
       schema: {
         tags,
