@@ -84,6 +84,14 @@ describe('the promotion ledger', () => {
     expect(await stages('m1')).toEqual({ 1: 'archived', 2: 'prod' });
   });
 
+  it('leaves a version in prod that people put there, when the job of its canary wants to put it away', async () => {
+    await append({ model: 'kept', version: 1, stage: 'prod' });
+    await append({ model: 'kept', version: 2, stage: 'staging', job: 'job-kept' });
+    await append({ model: 'kept', version: 2, stage: 'prod' });
+    await append({ model: 'kept', version: 2, stage: 'archived', job: 'job-kept' });
+    expect(await stages('kept')).toEqual({ 1: 'archived', 2: 'prod' });
+  });
+
   it('adds nothing when a job repeats its call, whatever happened since', async () => {
     const first: Ask = { model: 'm2', version: 1, stage: 'prod', job: 'a' };
     await append(first, first);
