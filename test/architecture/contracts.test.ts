@@ -54,6 +54,12 @@ describe('the messages between services', () => {
     );
   });
 
+  // Apicurio answers 422 to such a schema ("cannot discover the artifact type"), and the deploy stops.
+  it('have no text with braces as a default', () => {
+    const braces = schemas.filter((path) => /"default": *"[^"]*[{}]/.test(read(path)));
+    expect(braces).toEqual([]);
+  });
+
   it('travel on exactly one topic each; work for a lane on that of each lane', () => {
     expect(Object.keys(MESSAGE_SCHEMAS).sort()).toEqual(schemas.map(nameOf).sort());
     const { ExecuteActivity: work, ...others } = Object.fromEntries(
