@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Counter } from 'prom-client';
 import type { Database } from '#lib/postgres/database.ts';
+import { learnReferences } from '../app/learn-references.ts';
 import { keepUp, type UpkeepPorts } from '../app/upkeep.ts';
 import type { LoopObserver } from './intake-loop.ts';
+import { PostgresReferences } from './postgres-references.ts';
 import { sweep } from './retention.ts';
 
 /** Between two looks for what was asked for, is due or has ended. */
@@ -21,6 +23,7 @@ export function startUpkeep(
     labelNames: ['outcome'],
     registers: [metrics],
   });
+  const references = new PostgresReferences(ports.database);
   const stopping = new AbortController();
   const { signal } = stopping;
   let sweepAtMs = 0;
@@ -29,6 +32,8 @@ export function startUpkeep(
     for (const [outcome, n] of Object.entries(await keepUp(ports, nowMs))) requests.inc({ outcome }, n);
     if (nowMs < sweepAtMs) return;
     const swept = await sweep(ports.database, nowMs, limits.observationRetentionMs);
+    for (const version of await learnReferences(references, nowMs))
+      logger.info(version, 'reference learnt from the first observations: the version is watched from now on');
     sweepAtMs = nowMs + SWEEP_EVERY_MS;
     if (swept.observations + swept.signals + swept.watches > 0) logger.info(swept, 'old rows deleted');
   };

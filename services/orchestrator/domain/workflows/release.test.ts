@@ -144,12 +144,12 @@ describe.each(RELEASING)('the release of %s', (flow) => {
     expect(story.machineState).toBe('decidingCanary');
   });
 
-  it('that is cancelled or times out in its canary takes the traffic back', () => {
+  it('that is cancelled or times out in its canary takes the traffic back, and the version out of staging', () => {
     for (const end of [(story: Story) => story.cancel(), (story: Story) => story.timeOut()]) {
       const story = watching();
       end(story);
       expect(splits(story)).toEqual(['start', 'cancelled']);
-      expect(promotions(story)).toEqual([`${made(story)} staging`]);
+      expect(promotions(story)).toEqual([`${made(story)} staging`, `${made(story)} archived`]);
       expect(story.state.timers).toEqual({});
     }
   });

@@ -268,6 +268,13 @@ function watchesNode<Input>({ canary, onPass, onFail, onInconclusive }: Canary<I
           outcome: outcomeOf(event) ?? 'cancelled',
         }),
       },
+      // Cut off by a cancel or a time-out: the candidate does not stay where one waits for production.
+      enqueueActions(({ context, event, enqueue }) => {
+        if (outcomeOf(event as unknown as WorkflowEvent) !== null) return;
+        const { model, version } = canary(context as unknown as WorkflowContext<Input>);
+        const params = { model, version, stage: 'archived', reason: 'the canary was cut off' };
+        enqueue({ type: 'promote', params } as never);
+      }),
     ],
     on: {
       signal: [
