@@ -65,5 +65,9 @@ export const ApprovalSubject = Type.Object({
   artifacts: Type.String(),
   /** Digests of the reports that speak for it. */
   reports: Type.Record(Type.String(), Type.String()),
+  /** Of an inconclusive canary: the version it was compared with, and what was measured of each metric. */
+  canary: Type.Optional(
+    Type.Object({ baseline: Type.Union([Type.Integer(), Type.Null()]), reports: Type.Array(Type.Unknown()) }),
+  ),
 });
 export type ApprovalSubject = Static<typeof ApprovalSubject>;

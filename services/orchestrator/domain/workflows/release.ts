@@ -115,7 +115,9 @@ function questions<Input>({ settings, candidate, comparedWith, result }: Release
   };
   const subject = (kind: 'release' | 'inconclusive_canary') => (context: Context) => {
     const { name, version, artifacts, reports } = candidate(context);
-    return { kind, model: { name, version }, artifacts, reports: { ...reports } };
+    const reviewed = { kind, model: { name, version }, artifacts, reports: { ...reports } };
+    if (kind === 'release') return reviewed;
+    return { ...reviewed, canary: { baseline: champion(context), reports: [...(context.canary?.reports ?? [])] } };
   };
   const policy = (context: Context) => asked(context).approval ?? DEFAULT_APPROVAL;
   const canary = (context: Context) => {
