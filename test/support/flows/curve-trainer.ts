@@ -3,7 +3,7 @@ import { plausibleOutput } from './flow-outputs.ts';
 
 export type Run = (context: ActivityContext) => Promise<unknown>;
 
-const STEPS = [20, 40, 60, 80, 100];
+const STEPS = [10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 
 /** A trainer that walks its curve when the test says so, reports each point, and stores a checkpoint before it stops. */
 export class CurveTrainer {
