@@ -40,7 +40,7 @@ export function searchSpaces({ wild, finite = false }: { wild: boolean; finite?:
               {
                 left: { terms: [{ factor: 2, parameters: [numeric.name] }] },
                 operator: '<=' as const,
-                right: numeric.min + numeric.max,
+                right: finiteSum(numeric.min, numeric.max),
               },
             ],
           }
@@ -52,6 +52,11 @@ type Body =
   | Omit<Extract<Parameter, { type: 'int' }>, 'name'>
   | Omit<Extract<Parameter, { type: 'float' }>, 'name'>
   | Omit<Extract<Parameter, { type: 'categorical' }>, 'name'>;
+
+/** JSON has no infinity: what is too large for a double becomes the largest one. */
+function finiteSum(a: number, b: number): number {
+  return Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, a + b));
+}
 
 function someValue(body: Body, pick: number): string | number | boolean | null {
   if (body.type === 'categorical') return body.choices[pick % body.choices.length] ?? null;
