@@ -50,9 +50,12 @@ export class KafkaAdmin {
     });
   }
 
-  /** Topics that are there already are left as they are. */
+  /**
+   * Topics that are there already are left as they are. The new ones may not be known yet when it returns: kafkajs's own wait for them fails when the
+   * broker that it asks has not heard of one, which a busy controller takes a while for.
+   */
   async createTopics(topics: ITopicConfig[]): Promise<void> {
-    await this.#inTurn(() => this.#admin.createTopics({ topics }));
+    await this.#inTurn(() => this.#admin.createTopics({ topics, waitForLeaders: false }));
   }
 
   /** By partition, every one of them. Throws `ServiceUnavailable` while a partition has no leader. */

@@ -7,7 +7,7 @@ import type { KafkaAdmin } from './kafka-admin.ts';
 const MAX_BATCH_BYTES = 2 * 1_048_576;
 
 /** New topics are known to every broker after this, at most; asked again until then. */
-const METADATA_TRIES = 40;
+const METADATA_TRIES = 100;
 const METADATA_WAIT_MS = 100;
 
 export interface TopicPolicy {
