@@ -2,22 +2,19 @@
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { ConfigError } from '#lib/service/config.ts';
 import { type Command, commandHelp, parseOptions, programHelp, UsageError } from './command.ts';
-import { demoCommand } from './demo/command.ts';
-import { dlqCommand } from './dlq/command.ts';
-import { migrateCommand } from './migrate-command.ts';
-import { startCommandOf } from './start/command.ts';
-import { SERVICES } from './start/services.ts';
-import { statusCommand } from './status/command.ts';
-import { upgradeCheckCommand } from './upgrade-check-command.ts';
 
-const COMMANDS: readonly Command[] = [
-  demoCommand,
-  startCommandOf(SERVICES),
-  statusCommand,
-  migrateCommand,
-  dlqCommand,
-  upgradeCheckCommand,
-];
+/** In the order of the help. Only the one that runs is loaded: the supervisor lives as long as the platform, and needs a third of all this. */
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ['demo', async () => (await import('./demo/command.ts')).demoCommand],
+  [
+    'start',
+    async () => (await import('./start/command.ts')).startCommandOf((await import('./start/services.ts')).SERVICES),
+  ],
+  ['status', async () => (await import('./status/command.ts')).statusCommand],
+  ['migrate', async () => (await import('./migrate-command.ts')).migrateCommand],
+  ['dlq', async () => (await import('./dlq/command.ts')).dlqCommand],
+  ['upgrade-check', async () => (await import('./upgrade-check-command.ts')).upgradeCheckCommand],
+]);
 /** EX_USAGE of sysexits.h. */
 const EXIT_USAGE = 64;
 /** EX_CONFIG. */
@@ -27,13 +24,14 @@ process.exitCode = await main(process.argv.slice(2));
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(programHelp(COMMANDS));
+    process.stdout.write(programHelp(await Promise.all([...COMMANDS.values()].map((load) => load()))));
     return name === undefined ? EXIT_USAGE : 0;
   }
   try {
-    const command = COMMANDS.find((candidate) => candidate.name === name);
-    if (command === undefined)
-      throw new UsageError(`unknown command ${name}; there are: ${COMMANDS.map((known) => known.name).join(', ')}`);
+    const load = COMMANDS.get(name);
+    if (load === undefined)
+      throw new UsageError(`unknown command ${name}; there are: ${[...COMMANDS.keys()].join(', ')}`);
+    const command = await load();
     const options = parseOptions(command, args);
     if (options !== null) return await command.run(options, process.env);
     process.stdout.write(commandHelp(command));
