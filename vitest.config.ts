@@ -39,7 +39,6 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: PEERS,
           globalSetup: ['test/support/database-setup.ts', 'test/support/peers/setup.ts'],
-          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
         },
@@ -47,9 +46,8 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 2 },
           include: HEAVY,
-          fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

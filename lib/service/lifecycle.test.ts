@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { childEnvironment } from '../../test/support/child-environment.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const children: ChildProcess[] = [];
@@ -21,7 +22,7 @@ function service(start: string, environment: Record<string, string> = {}) {
       environment: process.env,
       start: async (service) => { ${start} },
     });`;
-  const env = { PATH: process.env['PATH'] ?? '', NEEDED: 'yes', ...environment };
+  const env = { ...childEnvironment(), NEEDED: 'yes', ...environment };
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], { cwd: ROOT, env });
   children.push(child);
   let output = '';

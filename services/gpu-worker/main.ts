@@ -10,7 +10,17 @@ import { SlotPool } from './app/slot-pool.ts';
 import { GpuWorkerConfig } from './config.ts';
 
 /** What a training program may see of our environment: never an address of ours with a password. */
-const PASSED_ON = ['PATH', 'HOME', 'LANG', 'TMPDIR', 'LD_LIBRARY_PATH', 'CUDA_HOME', 'HF_HOME', 'NODE_OPTIONS'];
+const PASSED_ON = [
+  'PATH',
+  'HOME',
+  'LANG',
+  'TMPDIR',
+  'LD_LIBRARY_PATH',
+  'CUDA_HOME',
+  'HF_HOME',
+  'NODE_OPTIONS',
+  'NODE_COMPILE_CACHE',
+];
 
 const BUILT_IN: TrainerCommand = [process.execPath, join(import.meta.dirname, 'trainer/main.ts')];
 

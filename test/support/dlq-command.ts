@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Place } from './place.ts';
+import { childEnvironment } from './child-environment.ts';
 
 export interface CommandResult {
   readonly code: number | null;
@@ -27,7 +28,7 @@ export async function dlq(place: Place, ...args: string[]): Promise<CommandResul
 export async function dlqWith(variables: Readonly<Record<string, string>>, ...args: string[]): Promise<CommandResult> {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../cli/main.ts'), 'dlq', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...variables },
+    env: { ...childEnvironment(), ...variables },
   });
   const output = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output.stdout += chunk));

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
+import { childEnvironment } from './child-environment.ts';
 
 export interface Component {
   readonly name: string;
@@ -26,7 +27,7 @@ export interface ServiceProcess {
 
 export function startService(name: string, variables: Readonly<Record<string, string>>): ServiceProcess {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../services', name, 'main.ts')], {
-    env: { PATH: process.env['PATH'] ?? '', HEALTH_PORT: '0', GATEWAY_PORT: '0', LOG_LEVEL: 'info', ...variables },
+    env: { ...childEnvironment(), HEALTH_PORT: '0', GATEWAY_PORT: '0', LOG_LEVEL: 'info', ...variables },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

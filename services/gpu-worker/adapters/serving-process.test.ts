@@ -3,6 +3,7 @@ import { eventually } from '../../../test/support/eventually.ts';
 import { writeTinyModel } from '../serving/test-support/tiny-model.ts';
 import { temporaryFolder } from '../trainer/test-support/program.ts';
 import { ServingProcess } from './serving-process.ts';
+import { childEnvironment } from '../../../test/support/child-environment.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let place: { dir: string; adapterDir: string };
@@ -17,7 +18,7 @@ afterEach(async () => {
   for (const each of opened.splice(0)) await each.close();
 });
 const open = (idleMs = 60_000): ServingProcess => {
-  const made = new ServingProcess({ environment: { PATH: process.env['PATH'] }, models: 2, threads: 1, idleMs });
+  const made = new ServingProcess({ environment: childEnvironment(), models: 2, threads: 1, idleMs });
   opened.push(made);
   return made;
 };

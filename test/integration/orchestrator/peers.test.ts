@@ -38,7 +38,9 @@ describe('several orchestrators on one database', () => {
       expect(owned.every((n) => n > 0)).toBe(true);
       expect(owned.reduce((a, b) => a + b, 0)).toBe(8);
     });
-    expect([first, second, third].filter(({ engine }) => engine.status().dispatcher)).toHaveLength(1);
+    await eventually(() =>
+      expect([first, second, third].filter(({ engine }) => engine.status().dispatcher)).toHaveLength(1),
+    );
     await first.bus.publish(ids('wf-share-', 60).map((id) => startCommand(id)));
     await eventually(async () => expect(await done('wf-share-')).toBe(60), { withinMs: 30_000 });
     expect(await doubled('wf-share-')).toEqual([]);
@@ -99,7 +101,8 @@ describe('several orchestrators on one database', () => {
       joining.push(keep(await startEngine(db.url)));
       await eventually(() => expect(first.engine.status().partitions.length).toBeLessThan(before));
     }
-    expect(first.engine.status().dispatcher).toBe(true);
+    // Not while it takes part in the rebalance: the role is taken up anew at its end.
+    await eventually(() => expect(first.engine.status().dispatcher).toBe(true));
     release();
     await eventually(async () => expect(await done(id)).toBe(1));
     await first.bus.publish([startCommand('wf-after-joined')]);

@@ -17,6 +17,7 @@ import { writeTinyModel } from '../../../services/gpu-worker/serving/test-suppor
 import { codec } from '../../support/engine-harness.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Harness, startGateway } from '../gateway/gateway-harness.ts';
+import { childEnvironment } from '../../support/child-environment.ts';
 
 let gateway: Harness;
 let key: string;
@@ -31,7 +32,7 @@ beforeAll(async () => {
   const { objects: store, registry } = gateway;
   const platform = { store, registry, workspaceDir: join(folder, 'workspace'), workspaceMarginBytes: 0, log };
   const serving = new ServingProcess({
-    environment: { PATH: process.env['PATH'] },
+    environment: childEnvironment(),
     models: 2,
     threads: 1,
     idleMs: 60_000,
