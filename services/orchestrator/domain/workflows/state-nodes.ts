@@ -273,7 +273,7 @@ function watchesNode<Input>({ canary, onPass, onFail, onInconclusive }: Canary<I
         if (outcomeOf(event as unknown as WorkflowEvent) !== null) return;
         const { model, version } = canary(context as unknown as WorkflowContext<Input>);
         const params = { model, version, stage: 'archived', reason: 'the canary was cut off' };
-        enqueue({ type: 'promote', params } as never);
+        enqueue({ type: 'promote', params });
       }),
     ],
     on: {
