@@ -64,6 +64,28 @@ const HARMFUL: readonly Scenario[] = [
   { what: 'score 0.70 -> 0.60', canary: { ...BASELINE, score: 0.6 } },
 ];
 
+/** Answers come from these users, each with a key of their own, and so many of them fail whoever answers. */
+interface Crowd {
+  readonly users: number;
+  readonly alwaysFail: number;
+  /** Rate of errors of the other users when the canary answers. */
+  readonly canaryErrors: number;
+  /** As the watch counts (each user once in a period), or each answer, which is wrong. */
+  readonly counted: 'users' | 'answers';
+}
+
+const CROWDS: readonly Crowd[] = [
+  { users: 300, alwaysFail: 0.05, canaryErrors: 0, counted: 'answers' },
+  { users: 300, alwaysFail: 0.05, canaryErrors: 0, counted: 'users' },
+  { users: 3_000, alwaysFail: 0.05, canaryErrors: 0, counted: 'users' },
+  { users: 30_000, alwaysFail: 0.05, canaryErrors: 0, counted: 'users' },
+  { users: 3_000, alwaysFail: 0.05, canaryErrors: 0.3, counted: 'users' },
+];
+const ERRORS_ONLY: CanaryPolicy = {
+  ...POLICY,
+  metrics: [{ name: 'errors', against: 'baseline', higherIsBetter: false, tolerance: 0.02 }],
+};
+
 export const canary: Benchmark = {
   name: 'canary',
   summary: 'false failures, false passes and power of the canary test when it is looked at every minute',
@@ -82,6 +104,21 @@ export const canary: Benchmark = {
     for (const result of nulls)
       printGoal(`false failures, ${result.scenario.what}`, 100 * share(result, 'fail'), '%', { atMost: 5 });
     printGoal('false passes at the edge', 100 * share(nulls[1] as Result, 'pass'), '%', { atMost: 5 });
+    print('\nsticky keys, some users fail always; tolerance 2 percentage points');
+    const crowds = CROWDS.map((crowd) => ({ crowd, outcomes: playCrowd(crowd, canaries, seed) }));
+    printTable(
+      crowds.map(({ crowd, outcomes }) => ({
+        users: String(crowd.users),
+        'others fail, canary %': (100 * crowd.canaryErrors).toFixed(0),
+        'counted once': crowd.counted === 'users' ? 'a user in a period' : 'an answer',
+        'fail %': ((100 * outcomes.fail) / canaries).toFixed(1),
+        'pass %': ((100 * outcomes.pass) / canaries).toFixed(1),
+        'inconclusive %': ((100 * outcomes.inconclusive) / canaries).toFixed(1),
+      })),
+    );
+    for (const { crowd, outcomes } of crowds)
+      if (crowd.counted === 'users' && crowd.canaryErrors === 0)
+        printGoal(`false failures, ${crowd.users} users`, (100 * outcomes.fail) / canaries, '%', { atMost: 5 });
     print('');
     printTable(HARMFUL.map((scenario) => rowOf(play(scenario, Math.ceil(canaries / 10), seed))));
     await Promise.resolve();
@@ -109,7 +146,12 @@ function play(scenario: Scenario, canaries: number, seed: number): Result {
     for (let minute = 1; state.outcome === 'running'; minute++) {
       const arms = traffic(draw, scenario.canary, (scenario.load ?? STEADY)(minute));
       const begin = performance.now();
-      const step = lookAtCanary(policy, state, { sequence: minute, endsAtMs: minute * MINUTE_MS, arms });
+      const step = lookAtCanary(policy, state, {
+        sequence: minute,
+        endsAtMs: minute * MINUTE_MS,
+        unitsSeen: false,
+        arms,
+      });
       lookMs += performance.now() - begin;
       looks++;
       if (!step.ok) throw new Error(step.reason);
@@ -120,6 +162,43 @@ function play(scenario: Scenario, canaries: number, seed: number): Result {
     if (alarmed) naive++;
   }
   return { scenario, canaries, minutes, naive, lookMicros: (1_000 * lookMs) / looks };
+}
+
+function playCrowd(crowd: Crowd, canaries: number, seed: number): Record<CanaryOutcome, number> {
+  const random = mulberry32(seed);
+  const outcomes: Record<CanaryOutcome, number> = { running: 0, pass: 0, fail: 0, inconclusive: 0 };
+  for (let n = 0; n < canaries; n++) outcomes[playCrowdOnce(crowd, () => random.next())]++;
+  return outcomes;
+}
+
+function playCrowdOnce({ users, alwaysFail, canaryErrors, counted }: Crowd, draw: () => number): CanaryOutcome {
+  const people = Array.from({ length: users }, () => ({ canary: draw() < 0.1, fails: draw() < alwaysFail }));
+  const seen = new Set<number>();
+  let state = startCanary(0);
+  for (let minute = 1; state.outcome === 'running'; minute++) {
+    const errors = { canary: { count: 0, sum: 0 }, baseline: { count: 0, sum: 0 } };
+    for (let i = 0; i < CANARY_ANSWERS + BASELINE_ANSWERS; i++) {
+      const who = Math.floor(draw() * users);
+      const { canary: isCanary, fails } = people[who] as (typeof people)[number];
+      if (counted === 'users' && seen.has(who)) continue;
+      seen.add(who);
+      const arm = errors[isCanary ? 'canary' : 'baseline'];
+      arm.count++;
+      if (fails || (isCanary && draw() < canaryErrors)) arm.sum++;
+    }
+    const arms = {
+      errors: {
+        canary: proportionMoments(errors.canary.sum, errors.canary.count),
+        baseline: proportionMoments(errors.baseline.sum, errors.baseline.count),
+      },
+    };
+    const interval = { sequence: minute, endsAtMs: minute * MINUTE_MS, unitsSeen: counted === 'users', arms };
+    const step = lookAtCanary(ERRORS_ONLY, state, interval);
+    if (!step.ok) throw new Error(step.reason);
+    if (step.state.period !== state.period) seen.clear();
+    state = step.state;
+  }
+  return state.outcome;
 }
 
 function traffic(draw: () => number, rates: Rates, load: number): Record<string, CanaryArms> {

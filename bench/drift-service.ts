@@ -108,6 +108,7 @@ const message = ({ codec }: BenchDatabase, n: number, features: readonly string[
       prediction: 'yes',
       score: 0.5,
       label: null,
+      routingUnit: null,
     },
     envelope: { id: `observation-${n}`, source: '/bench', timeMs: EPOCH_MS + n },
   });

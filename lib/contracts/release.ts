@@ -27,7 +27,7 @@ export const CanarySettings = Type.Object(
     minimumHours: Type.Number({ minimum: 0, maximum: 720, default: 1 }),
     /** Inconclusive after. */
     maximumHours: Type.Number({ exclusiveMinimum: 0, maximum: 720, default: 24 }),
-    /** Fewest values of every metric in each arm for a pass. */
+    /** Fewest values of every metric in each arm for a pass; a user (`x-routing-key`) gives one in a quarter of the longest time. */
     minimumSample: Type.Integer({ minimum: 1, default: 200 }),
     metrics: Type.Array(CanaryMetric, {
       minItems: 1,

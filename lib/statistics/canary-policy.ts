@@ -37,7 +37,7 @@ export const CanaryPolicy = Type.Object(
     falseFailRate: Type.Number({ exclusiveMinimum: 0, maximum: 0.5 }),
     /** Chance that a canary which is beyond a tolerance passes. */
     falsePassRate: Type.Number({ exclusiveMinimum: 0, maximum: 0.5 }),
-    /** Fewest values of every metric in each arm for a pass. A failure needs evidence only. */
+    /** Fewest values of every metric in each arm of a period for a pass. A failure needs evidence only. */
     minimumSample: Type.Integer({ minimum: 1 }),
     /** No pass before: one hour of traffic says nothing about the night. */
     minimumDurationMs: Type.Integer({ minimum: 0 }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Value } from 'typebox/value';
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { type CanaryInterval, type CanaryState, lookAtCanary, startCanary } from './canary.ts';
+import { CANARY_PERIODS, type CanaryInterval, type CanaryState, lookAtCanary, startCanary } from './canary.ts';
 import { CanaryPolicy } from './canary-policy.ts';
 import { proportionMoments, unitMoments } from './unit-moments.ts';
 
@@ -40,7 +40,7 @@ function minute(random: () => number, at: number, canary: Rates): CanaryInterval
     baseline: of(450, GOOD[name]),
   });
   const arms = { errors: both(ones, 'errors'), slow: both(ones, 'slow'), score: both(score, 'score') };
-  return { sequence: at, endsAtMs: at * MINUTE_MS, arms };
+  return { sequence: at, endsAtMs: at * MINUTE_MS, unitsSeen: false, arms };
 }
 
 function look(state: CanaryState, interval: CanaryInterval): CanaryState {
@@ -103,6 +103,31 @@ describe('a canary', () => {
     expect(state.reports.map(({ standing }) => standing)).toEqual(Array.from({ length: 3 }, () => 'TooFewValues'));
   });
 
+  it('begins its evidence anew in each period in which somebody may come again, and keeps it otherwise', () => {
+    const undecided = (unitsSeen: boolean) => {
+      const random = mulberry32(5);
+      let state = startCanary(0);
+      const periods: number[] = [];
+      const counts: number[] = [];
+      for (let at = 1; at < 120; at++) {
+        const { arms, ...interval } = minute(() => random.next(), at, GOOD);
+        state = look(state, { ...interval, unitsSeen, arms: { errors: arms['errors'] as never } });
+        periods.push(state.period);
+        counts.push(state.arms['errors']?.canary.count ?? 0);
+      }
+      return { periods, counts };
+    };
+    const quarter = policy.maximumDurationMs / MINUTE_MS / CANARY_PERIODS;
+    const keyed = undecided(true);
+    expect(keyed.periods.map((period) => period)).toEqual(
+      Array.from({ length: 119 }, (_, i) => Math.min(CANARY_PERIODS - 1, Math.floor((i + 1) / quarter))),
+    );
+    expect(keyed.counts[quarter - 2]).toBe(50 * (quarter - 1));
+    expect(keyed.counts[quarter - 1]).toBe(0);
+    expect(keyed.counts[quarter]).toBe(50);
+    expect(undecided(false)).toMatchObject({ periods: Array(119).fill(0), counts: expect.arrayContaining([50 * 119]) });
+  });
+
   it('keeps its first decision, and a look that is repeated changes nothing', () => {
     const random = mulberry32(3);
     const first = minute(() => random.next(), 1, GOOD);
@@ -130,7 +155,7 @@ describe('a canary', () => {
 
   it('refuses figures that no values can have and stays as it was', () => {
     const arms = { errors: { canary: proportionMoments(6, 5), baseline: proportionMoments(0, 5) } };
-    expect(lookAtCanary(policy, startCanary(0), { sequence: 1, endsAtMs: 1, arms })).toEqual({
+    expect(lookAtCanary(policy, startCanary(0), { sequence: 1, endsAtMs: 1, unitsSeen: false, arms })).toEqual({
       ok: false,
       reason: 'arms.errors: values lie in [0, 1]',
     });

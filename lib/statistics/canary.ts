@@ -15,6 +15,8 @@ export interface CanaryInterval {
   /** From 1; one that was seen is ignored, so a look may be repeated. */
   readonly sequence: number;
   readonly endsAtMs: number;
+  /** Some values of this period are those of units that may come again: a new period lets them. */
+  readonly unitsSeen: boolean;
   readonly arms: Readonly<Record<string, CanaryArms>>;
 }
 
@@ -37,10 +39,20 @@ export interface MetricReport {
   readonly logHarmlessEvidence: number;
 }
 
+/**
+ * Equal parts of the maximum duration at most. Keys are sticky: a user who always fails is in one arm for good, and counting each of his answers would
+ * make one user's luck a proof. So a unit (a user) counts once in a period, and a period's evidence is its own: what goes wrong later is seen
+ * later. The rates are shared out among the periods. Without units one period lasts until the end.
+ */
+export const CANARY_PERIODS = 4;
+
 /** JSON; the same size for any number of intervals. */
 export interface CanaryState {
   readonly startedAtMs: number;
   readonly lastSequence: number;
+  /** 0 to `CANARY_PERIODS` - 1. */
+  readonly period: number;
+  /** Of the period. */
   readonly arms: Readonly<Record<string, CanaryArms>>;
   readonly outcome: CanaryOutcome;
   readonly decidedAtMs: number | null;
@@ -54,6 +66,7 @@ export type CanaryStep =
 export const startCanary = (startedAtMs: number): CanaryState => ({
   startedAtMs,
   lastSequence: 0,
+  period: 0,
   arms: {},
   outcome: 'running',
   decidedAtMs: null,
@@ -61,10 +74,10 @@ export const startCanary = (startedAtMs: number): CanaryState => ({
 });
 
 /**
- * One look. `fail`: for some metric it is proven, at falseFailRate / number of metrics, that the canary is beyond its tolerance. `pass`: after the minimum duration
- * with the minimum sample it is proven for every metric, at falsePassRate, that it is within. `inconclusive`: neither until the maximum duration. A
+ * One look. `fail`: for some metric it is proven, at falseFailRate / (metrics x periods), that the canary is beyond its tolerance. `pass`: after the minimum duration
+ * with the minimum sample it is proven for every metric, at falsePassRate / periods, that it is within. `inconclusive`: neither until the maximum duration. A
  * metric without values never passes. Looking more often changes no error rate. Assumes that traffic is split by chance with a constant share,
- * so that both arms see the same mix. A decided state, a repeated interval and one from before the start are returned as they are; moments
+ * so that both arms see the same mix, and that no unit gives two values in a period (`CANARY_PERIODS`). A decided state, a repeated interval and one from before the start are returned as they are; moments
  * that no values in [0, 1] have are refused and change nothing.
  */
 export function lookAtCanary(policy: CanaryPolicy, state: CanaryState, interval: CanaryInterval): CanaryStep {
@@ -83,8 +96,16 @@ export function lookAtCanary(policy: CanaryPolicy, state: CanaryState, interval:
   }
   const reports = policy.metrics.map((metric) => report(policy, metric, arms[metric.name]));
   const outcome = decide(policy, reports, interval.endsAtMs - state.startedAtMs);
-  const decidedAtMs = outcome === 'running' ? null : interval.endsAtMs;
-  return { ok: true, state: { ...state, lastSequence: interval.sequence, arms, outcome, decidedAtMs, reports } };
+  const seen = { ...state, lastSequence: interval.sequence, outcome, reports };
+  if (outcome !== 'running') return { ok: true, state: { ...seen, arms, decidedAtMs: interval.endsAtMs } };
+  const period = periodAfter(policy, state, interval);
+  return { ok: true, state: { ...seen, period, arms: period === state.period ? arms : {} } };
+}
+
+/** The next one when this one is over. A period in which nobody can come again goes on: it loses nothing. */
+function periodAfter(policy: CanaryPolicy, { period, startedAtMs }: CanaryState, interval: CanaryInterval): number {
+  const over = interval.endsAtMs - startedAtMs >= (period + 1) * (policy.maximumDurationMs / CANARY_PERIODS);
+  return over && interval.unitsSeen && period < CANARY_PERIODS - 1 ? period + 1 : period;
 }
 
 function decide(policy: CanaryPolicy, reports: readonly MetricReport[], elapsedMs: number): CanaryOutcome {
@@ -95,8 +116,8 @@ function decide(policy: CanaryPolicy, reports: readonly MetricReport[], elapsedM
 
 function report(policy: CanaryPolicy, metric: CanaryMetric, arms: CanaryArms | undefined): MetricReport {
   const { canary, baseline } = arms ?? { canary: NO_VALUES, baseline: NO_VALUES };
-  const harmAt = -Math.log(policy.falseFailRate / policy.metrics.length);
-  const harmlessAt = -Math.log(policy.falsePassRate);
+  const harmAt = -Math.log(policy.falseFailRate / (policy.metrics.length * CANARY_PERIODS));
+  const harmlessAt = -Math.log(policy.falsePassRate / CANARY_PERIODS);
   const evidence = evidenceOf(metric, canary, baseline, harmAt, harmlessAt);
   const needed = metric.against === 'baseline' ? [canary.count, baseline.count] : [canary.count];
   return {

@@ -98,6 +98,7 @@ export class Watch {
           prediction: 'yes',
           score: 0.5,
           label: null,
+          routingUnit: null,
         },
         envelope: { id: `observation-${number}`, source: '/chaos', timeMs: Date.now() },
       }),

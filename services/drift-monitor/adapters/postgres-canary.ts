@@ -3,7 +3,7 @@ import { textArray } from '#lib/postgres/binary-arrays.ts';
 import type { Database, NamedStatement, Queryable } from '#lib/postgres/database.ts';
 import { type CanaryState, startCanary } from '#lib/statistics/canary.ts';
 import type { CanaryStore, LookResult, OpenSplit, OverruledSplit, Watch } from '../app/watch-canaries.ts';
-import { addAnswers, type ArmValues, type SinceLook } from '../domain/canary-arms.ts';
+import { addAnswers, type ArmValues } from '../domain/canary-arms.ts';
 
 const OPEN: NamedStatement = {
   name: 'canary-open-splits',
@@ -41,7 +41,10 @@ const BEGIN: NamedStatement = {
          on conflict do nothing`,
 };
 
-const WATCH = `select state, since_look as "sinceLook" from canary_watches where split_id = $1 and verdict_sent_at_ms is null for update`;
+/** A watch that an older release began has no period: its first. */
+const WATCH = `select '{"period": 0}'::jsonb || w.state as state, w.since_look as "sinceLook",
+    exists (select 1 from canary_units u where u.split_id = $1) as "unitsSeen"
+  from canary_watches w where w.split_id = $1 and w.verdict_sent_at_ms is null for update of w`;
 const LOCK: NamedStatement = { name: 'canary-lock', text: WATCH };
 const TRY_LOCK: NamedStatement = { name: 'canary-try-lock', text: `${WATCH} skip locked` };
 
@@ -49,6 +52,11 @@ const SEEN: NamedStatement = {
   name: 'canary-seen',
   text: `insert into canary_seen (split_id, observation_id, at_ms) select $1, u, $3 from unnest($2::text[]) u
          on conflict do nothing returning observation_id as id`,
+};
+
+const UNITS: NamedStatement = {
+  name: 'canary-units',
+  text: `insert into canary_units (split_id, unit) select $1, u from unnest($2::text[]) u on conflict do nothing returning unit`,
 };
 
 const ADD: NamedStatement = {
@@ -64,12 +72,18 @@ const LOOKED: NamedStatement = {
 const FORGET: NamedStatement = { name: 'canary-forget', text: 'delete from canary_seen where at_ms < $1' };
 const FORGET_SPLIT: NamedStatement = {
   name: 'canary-forget-split',
-  text: 'delete from canary_seen where split_id = $1',
+  text: 'with units as (delete from canary_units where split_id = $1) delete from canary_seen where split_id = $1',
+};
+
+/** In the next period everybody counts again. */
+const FORGET_UNITS: NamedStatement = {
+  name: 'canary-forget-units',
+  text: 'delete from canary_units where split_id = $1',
 };
 
 type Publisher = { publishIn(tx: Queryable, messages: readonly OutgoingMessage[]): Promise<void> };
 
-/** The tables of `0012_promotion_and_traffic.sql` and what `0015` adds; a verdict is published in the transaction that stores it. */
+/** The tables of `0012_promotion_and_traffic.sql` and what `0015` and `0017` add; a verdict is published in the transaction that stores it. */
 export class PostgresCanaries implements CanaryStore {
   readonly #database: Database;
   readonly #bus: Publisher;
@@ -91,10 +105,19 @@ export class PostgresCanaries implements CanaryStore {
       const fresh = (await tx.query<{ id: string }>(SEEN, [splitId, ids, nowMs])).rows;
       const left = new Set(fresh.map(({ id }) => id));
       // Within the batch, too, the first of the same id counts.
-      const counted = answers.filter(({ observationId }) => left.delete(observationId));
+      const single = answers.filter(({ observationId }) => left.delete(observationId));
+      const counted = await this.#firstOfUnits(tx, splitId, single);
       await tx.query(ADD, [splitId, JSON.stringify(addAnswers(watch.sinceLook, counted))]);
       return counted.length;
     });
+  }
+
+  async #firstOfUnits(tx: Queryable, splitId: number, answers: readonly ArmValues[]): Promise<readonly ArmValues[]> {
+    const units = answers.flatMap(({ unit }) => unit ?? []);
+    if (units.length === 0) return answers;
+    const fresh = (await tx.query<{ unit: string }>(UNITS, [splitId, textArray([...new Set(units)])])).rows;
+    const left = new Set(fresh.map(({ unit }) => unit));
+    return answers.filter(({ unit }) => unit === null || left.delete(unit));
   }
 
   async look(splitId: number, look: (watch: Watch) => LookResult, nowMs: number): Promise<boolean> {
@@ -102,6 +125,7 @@ export class PostgresCanaries implements CanaryStore {
       const watch = await lock(tx, splitId, TRY_LOCK);
       if (watch === null) return false;
       const { state, verdict } = look(watch);
+      if (state.period !== watch.state.period) await tx.query(FORGET_UNITS, [splitId]);
       await tx.query(LOOKED, [splitId, JSON.stringify(state), nowMs, verdict === null ? null : nowMs]);
       if (verdict !== null) {
         await tx.query(FORGET_SPLIT, [splitId]);
@@ -138,6 +162,5 @@ export class PostgresCanaries implements CanaryStore {
 
 async function lock(tx: Queryable, splitId: number, statement: NamedStatement): Promise<Watch | null> {
   await tx.query(BEGIN, [splitId, JSON.stringify(startCanary(0))]);
-  type Row = { state: CanaryState; sinceLook: SinceLook };
-  return (await tx.query<Row>(statement, [splitId])).rows[0] ?? null;
+  return (await tx.query<Watch>(statement, [splitId])).rows[0] ?? null;
 }

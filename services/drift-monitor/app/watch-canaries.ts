@@ -38,6 +38,8 @@ export interface OverruledSplit extends Pick<OpenSplit, 'id' | 'model' | 'jobId'
 export interface Watch {
   readonly state: CanaryState;
   readonly sinceLook: SinceLook;
+  /** Some answers of the period were those of a unit. */
+  readonly unitsSeen: boolean;
 }
 
 /** What a look leads to; `verdict` is published with it, once. */
@@ -49,7 +51,7 @@ export interface LookResult {
 /** The watches of open splits. Any number of processes may add and look at once. */
 export interface CanaryStore {
   openSplits(): Promise<readonly OpenSplit[]>;
-  /** Counts each observation once, however often it comes within the hour. Returns how many were new. */
+  /** Counts each observation once, however often it comes within the hour, and each unit by its first answer of the period. Returns how many counted. */
   add(splitId: number, answers: readonly ArmValues[], nowMs: number): Promise<number>;
   /** Hands the watch to `look` and stores what it returns, with nothing seen since; false when another process looks right now or it is decided. */
   look(splitId: number, look: (watch: Watch) => LookResult, nowMs: number): Promise<boolean>;
@@ -145,8 +147,8 @@ function settingsOf(policy: unknown): CanarySettings | null {
   return Value.Check(CanarySettings, filled) ? filled : null;
 }
 
-function lookOnce(settings: CanarySettings, { state, sinceLook }: Watch, nowMs: number): CanaryState {
-  const interval = { sequence: state.lastSequence + 1, endsAtMs: nowMs, arms: sinceLook };
+function lookOnce(settings: CanarySettings, { state, sinceLook, unitsSeen }: Watch, nowMs: number): CanaryState {
+  const interval = { sequence: state.lastSequence + 1, endsAtMs: nowMs, unitsSeen, arms: sinceLook };
   const step = lookAtCanary(policyOf(settings), state, interval);
   // Values are clamped when they are taken in: moments that no values have are a damaged row, which proves nothing.
   return step.ok ? step.state : unreadable(state, nowMs);

@@ -33,6 +33,7 @@ const seen = (features: unknown, change: Partial<ObservationRecorded> = {}): Obs
   prediction: '',
   score: 0.5,
   label: null,
+  routingUnit: null,
   ...change,
 });
 const valuesOf = (observation: ObservationRecorded) => armValues(split, settings, observation);
@@ -41,6 +42,7 @@ describe('an observation', () => {
   it('gives every metric that it holds a value between 0 and 1', () => {
     expect(valuesOf(seen({ failed: 0, latencyMs: 101, clicked: 7 }))).toEqual({
       observationId: 'o',
+      unit: null,
       arm: 'canary',
       values: { error_rate: 0, slow_rate: 1, score: 0.5, clicked: 1 },
     });
@@ -63,12 +65,14 @@ describe('an observation', () => {
     expect(valuesOf(seen({ arm: 'explicit' }))).toBeNull();
     expect(valuesOf(seen({ arm: 'prod' }, { modelVersion: 1 }))).toBeNull();
     expect(valuesOf(seen({ arm: 'canary' }))?.arm).toBe('canary');
+    expect(valuesOf(seen({}, { routingUnit: 'somebody' }))?.unit).toBe('somebody');
   });
 });
 
 it('answers add up to moments that values in [0, 1] have, in any grouping', () => {
   const answer: fc.Arbitrary<ArmValues> = fc.record({
     observationId: fc.string(),
+    unit: fc.option(fc.string()),
     arm: fc.constantFrom('canary' as const, 'baseline' as const),
     values: fc.dictionary(fc.constantFrom('error_rate', 'score'), fc.double({ min: 0, max: 1, noNaN: true })),
   });

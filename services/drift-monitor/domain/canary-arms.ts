@@ -16,6 +16,8 @@ export interface WatchedArms {
 /** One answer of one arm: the value in [0, 1] of every metric that could be measured. */
 export interface ArmValues {
   readonly observationId: string;
+  /** Whose answers are all in this arm; null: dealt on its own. */
+  readonly unit: string | null;
   readonly arm: 'canary' | 'baseline';
   readonly values: Readonly<Record<string, number>>;
 }
@@ -53,7 +55,7 @@ export function armValues(
   settings: Pick<CanarySettings, 'metrics' | 'latencyLimitMs'>,
   observation: ObservationRecorded,
 ): ArmValues | null {
-  const { modelVersion, observationId } = observation;
+  const { modelVersion, observationId, routingUnit } = observation;
   const arm =
     modelVersion === split.canaryVersion ? 'canary' : modelVersion === split.baselineVersion ? 'baseline' : null;
   if (arm === null || observation.observedAtMs < split.startedAtMs) return null;
@@ -63,7 +65,7 @@ export function armValues(
     const value = measure(name, settings.latencyLimitMs, features, observation.score);
     return value === null ? [] : [[name, value]];
   });
-  return { observationId, arm, values: Object.fromEntries(measured) };
+  return { observationId, unit: routingUnit, arm, values: Object.fromEntries(measured) };
 }
 
 function measure(

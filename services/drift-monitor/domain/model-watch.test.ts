@@ -56,6 +56,7 @@ function windowful(
       prediction: 'yes',
       score: null,
       label: null,
+      routingUnit: null,
       ...more,
     };
     return { observation, features };

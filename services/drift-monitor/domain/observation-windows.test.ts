@@ -23,6 +23,7 @@ const at = (observedAtMs: number, more: Partial<Observation> = {}): Observation 
   prediction: '',
   score: null,
   label: null,
+  routingUnit: null,
   ...more,
 });
 

@@ -11,6 +11,7 @@ const good = {
   prediction: 'yes',
   score: null,
   label: null,
+  routingUnit: null,
 };
 
 describe('acceptObservation', () => {
@@ -32,6 +33,8 @@ describe('acceptObservation', () => {
     ['featuresJson', { featuresJson: String.raw`{"a":"\ud800"}` }],
     ['prediction', { prediction: 'a\u0000b' }],
     ['label', { label: '\ud800' }],
+    ['routingUnit', { routingUnit: 'a\u0000b' }],
+    ['routingUnit', { routingUnit: 'u'.repeat(3_000) }],
   ])('refuses a wrong %s by name', (field, change) => {
     expect(acceptObservation({ ...good, ...change }, 1_000)).toEqual({
       ok: false,

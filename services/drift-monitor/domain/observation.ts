@@ -11,7 +11,7 @@ export interface Observation extends Omit<ObservationRecorded, 'featuresJson'> {
 export const MAX_CLOCK_SKEW_MS = 300_000;
 
 /** Ids and names are keys of an index, whose rows hold 2,700 bytes. */
-const MAX_KEY_LENGTHS = { observationId: 200, project: 100, model: 100 } as const;
+const MAX_KEY_LENGTHS = { observationId: 200, project: 100, model: 100, routingUnit: 200 } as const;
 
 export type ObservationVerdict =
   | { readonly ok: true; readonly observation: Observation; readonly features: FeatureRow }
@@ -20,14 +20,14 @@ export type ObservationVerdict =
 /** Accepts or refuses one observation. Old ones are accepted: labels and late reports come when they come. */
 export function acceptObservation(observation: ObservationRecorded, nowMs: number): ObservationVerdict {
   if (observation.observationId === '') return refuse('observationId is empty');
-  for (const field of ['observationId', 'project', 'model'] as const)
-    if (observation[field].length > MAX_KEY_LENGTHS[field])
+  for (const field of ['observationId', 'project', 'model', 'routingUnit'] as const)
+    if ((observation[field] ?? '').length > MAX_KEY_LENGTHS[field])
       return refuse(`${field} has more than ${MAX_KEY_LENGTHS[field]} characters`);
   if (observation.modelVersion < 1) return refuse('modelVersion is below 1');
   if (observation.observedAtMs < 0) return refuse('observedAtMs is below 0');
   if (observation.observedAtMs > nowMs + MAX_CLOCK_SKEW_MS) return refuse('observedAtMs is in the future');
   if (observation.score !== null && !Number.isFinite(observation.score)) return refuse('score is not a finite number');
-  for (const field of ['observationId', 'project', 'model', 'prediction', 'label'] as const)
+  for (const field of ['observationId', 'project', 'model', 'prediction', 'label', 'routingUnit'] as const)
     if (!isStorable(observation[field] ?? '')) return refuse(`${field} holds NUL or half a surrogate pair`);
   const features = featuresOf(observation.featuresJson);
   if (features === null) return refuse('featuresJson is not a JSON object of storable text');

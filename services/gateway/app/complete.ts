@@ -1,4 +1,4 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomInt, randomUUID } from 'node:crypto';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import type { OutgoingMessage } from '#lib/bus/port.ts';
@@ -61,10 +61,13 @@ export async function completeText(ports: CompletionPorts, request: CompletionRe
     throw new TrainyardError('SafetyGateFailed', `version ${version} of ${model} did not pass its safety gate`);
   const seed = request.seed ?? randomInt(MAX_SEED);
   const { prompt, maxTokens, temperature, stop } = request;
+  const routingUnit = unitOf(request);
   const startedMs = performance.now();
   const observe = (completion: Completion | null): number => {
     const latencyMs = performance.now() - startedMs;
-    ports.observations.add(observation(ports, { id, project, model, version, arm, prompt, latencyMs, completion }));
+    ports.observations.add(
+      observation(ports, { id, project, model, version, arm, routingUnit, prompt, latencyMs, completion }),
+    );
     return latencyMs;
   };
   try {
@@ -93,6 +96,12 @@ async function targetOf(
   return route;
 }
 
+/** The key may be a name or an address: only its digest leaves, and not the same one for two models. */
+function unitOf({ project, model, routingKey }: CompletionRequest): string | null {
+  if (routingKey === null) return null;
+  return createHash('sha256').update(`${project}\n${model}\n${routingKey}`).digest('hex').slice(0, 32);
+}
+
 /** Figures only: neither the prompt nor the answer leaves by it. */
 function observation(
   { codec, now }: CompletionPorts,
@@ -102,12 +111,13 @@ function observation(
     readonly model: string;
     readonly version: number;
     readonly arm: CompletionAnswer['arm'];
+    readonly routingUnit: string | null;
     readonly prompt: string;
     readonly latencyMs: number;
     readonly completion: Completion | null;
   },
 ): OutgoingMessage {
-  const { id, project, model, version, arm, prompt, latencyMs, completion } = seen;
+  const { id, project, model, version, arm, routingUnit, prompt, latencyMs, completion } = seen;
   const atMs = now();
   const features = {
     arm,
@@ -138,6 +148,7 @@ function observation(
       // The geometric mean of the tokens' probabilities, in [0, 1].
       score: completion === null ? null : Math.exp(completion.meanLogProb),
       label: null,
+      routingUnit,
     },
     envelope: { id, source: '/trainyard/gateway', timeMs: atMs },
   });

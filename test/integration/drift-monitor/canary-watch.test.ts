@@ -54,10 +54,12 @@ interface Answer {
   readonly version: number;
   readonly features: Record<string, unknown>;
   readonly id?: string;
+  /** Null: dealt on its own. */
+  readonly unit?: string | null;
 }
 let sent = 0;
 const outgoing = (model: string, atMs: number, answers: readonly Answer[]) =>
-  answers.map(({ version, features, id = `o-${++sent}` }) =>
+  answers.map(({ version, features, id = `o-${++sent}`, unit = null }) =>
     encodeMessage(codec, {
       topic: 'production.observations',
       key: model,
@@ -72,6 +74,7 @@ const outgoing = (model: string, atMs: number, answers: readonly Answer[]) =>
         prediction: 'stop',
         score: null,
         label: null,
+        routingUnit: unit,
       },
       envelope: { id, source: '/model-server', timeMs: atMs },
     }),
@@ -179,6 +182,38 @@ describe('the canary watch', () => {
       arms: { error_rate: { canary: { count: 1, sum: 1 }, baseline: { count: 1, sum: 0 } } },
     });
     await end('once');
+  });
+
+  it('counts a user once in a quarter of the longest time, by the first answer, however many there are', async () => {
+    await startSplit('sticky', SETTINGS);
+    const atMinute = async (at: number) => {
+      const atMs = START + at * MINUTE_MS;
+      // One user for whom nothing works, one for whom everything does, and two requests that were dealt on their own.
+      const heavy = Array.from(
+        { length: 40 },
+        (_, i): Answer => ({ version: 2, unit: 'heavy', features: { failed: i === 0 ? 1 : 0 } }),
+      );
+      const others: Answer[] = [
+        { version: 1, unit: 'light', features: { failed: 0 } },
+        { version: 2, features: { failed: 0 } },
+        { version: 2, features: { failed: 0 } },
+      ];
+      const counted = await foldBatch(ports(), received(...outgoing('sticky', atMs - 1, [...heavy, ...others])), atMs);
+      await lookAtSplits(ports(), atMs);
+      return { counted, state: await stateOf('sticky') };
+    };
+    expect(await atMinute(1)).toMatchObject({
+      counted: 4,
+      state: { period: 0, arms: { error_rate: { canary: { count: 3, sum: 1 }, baseline: { count: 1, sum: 0 } } } },
+    });
+    expect((await atMinute(2)).counted).toBe(2);
+    // The longest time is two hours: after 30 minutes everybody may speak again, and what was said before is the former quarter's.
+    expect((await atMinute(30)).state).toMatchObject({ period: 1, arms: {}, outcome: 'running' });
+    expect(await atMinute(31)).toMatchObject({
+      counted: 4,
+      state: { period: 1, arms: { error_rate: { canary: { count: 3, sum: 1 }, baseline: { count: 1 } } } },
+    });
+    await end('sticky');
   });
 
   it('leaves out what the intake refuses: one that no table takes holds nothing up', async () => {

@@ -122,6 +122,7 @@ export function windowful(
     prediction: 'yes',
     score: null,
     label,
+    routingUnit: null,
   }));
 }
 

@@ -45,6 +45,7 @@ const observation = (model: string, id: string, change: Partial<ObservationRecor
       prediction: 'yes',
       score: 0.5,
       label: null,
+      routingUnit: null,
       ...change,
     },
     envelope: { id, source: '/model-server', timeMs: NOW },

@@ -16,6 +16,7 @@ import { freePort } from '../../../cli/start/local-ports.ts';
 import { codec } from '../../support/engine-harness.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Harness, problemOf, type ProjectKeys, startGateway } from '../gateway/gateway-harness.ts';
+import { childEnvironment } from '../../support/child-environment.ts';
 
 const TOKEN = 'a-secret-of-both-sides';
 let gateway: Harness;
@@ -32,7 +33,7 @@ beforeAll(async () => {
   one = await gateway.project('one');
   const log = createLogger({ service: 'gpu-worker', level: 'silent' });
   serving = new ServingProcess({
-    environment: { PATH: process.env['PATH'] },
+    environment: childEnvironment(),
     models: 2,
     threads: 1,
     idleMs: 60_000,
@@ -174,6 +175,15 @@ describe('completions', () => {
       features: { arm: 'prod', failed: 0, promptCharacters: 15, completionTokens: 4 },
     });
     expect(JSON.stringify(seen)).not.toContain('secret');
+    expect(seen?.routingUnit).toBeNull();
+    const ids: unknown[] = [];
+    for (const key of ['a secret name', 'a secret name', 'another'])
+      ids.push((await ask({}, { 'x-routing-key': key })).body['id']);
+    const [first, again, other] = await Promise.all(
+      ids.map(async (id) => (await observations(({ observationId }) => observationId === id, 1))[0]?.routingUnit),
+    );
+    expect(first).toMatch(/^[0-9a-f]{32}$/);
+    expect([again === first, other === first]).toEqual([true, false]);
   });
 
   it('of a version that cannot be loaded fail with the reason, are observed as failed, and hold up nobody', async () => {
