@@ -3,7 +3,7 @@ import { processIdentity } from '#lib/postgres/process-identity.ts';
 import { inTheAct } from '../support/e2e/in-the-act.ts';
 import { expectNothingLeft } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
-import { lockTable, slowDown, trainersOf } from '../support/e2e/process-faults.ts';
+import { lockTable, slowDown, trainerOf } from '../support/e2e/process-faults.ts';
 import type { ActivityView, Job, RestClient } from '../support/e2e/rest-client.ts';
 import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { eventually } from '../support/eventually.ts';
@@ -128,8 +128,7 @@ describe('cancelling a job', () => {
     const client = await get().project(`cancel-${name}`);
     const job = await client.submit(tinyJob({ key: name, seed }));
     await client.activityIs(job.id, activity, isRunning);
-    const [trainer] = await trainersOf(get().pidOf('gpu-worker'));
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(get().pidOf('gpu-worker'));
     await cancelled(client, job);
     expect(await client.activity(job.id, activity)).toMatchObject({ state: 'cancelled', epoch: 1 });
     await eventually(async () => (await processIdentity(trainer)) === null);
@@ -142,8 +141,7 @@ describe('cancelling a job', () => {
     const job = await client.submit(tinyJob({ key: 'hung', seed: SCENARIO.endless }));
     await client.activityIs(job.id, 'run_training', isRunning);
     const pid = platform.pidOf('gpu-worker');
-    const [trainer] = await trainersOf(pid);
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(pid);
     process.kill(pid, 'SIGSTOP');
     await client.cancel(job.id);
     const ended = await client.finishedAs(job.id, 'CANCELLED', 1_500);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { processIdentity } from '#lib/postgres/process-identity.ts';
 import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
-import { trainersOf } from '../support/e2e/process-faults.ts';
+import { trainerOf } from '../support/e2e/process-faults.ts';
 import { errorOf, type JobEvent } from '../support/e2e/rest-client.ts';
 import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { eventually } from '../support/eventually.ts';
@@ -64,8 +64,7 @@ describe('a training program', () => {
   it('that is alive and makes no step loses its lease as stalled, is killed, and is tried again', async () => {
     const { client, job } = await run('hangsFirst');
     const hung = await client.activityIs(job.id, 'run_training', ({ progress }) => stepOf(progress) === 3);
-    const [trainer] = await trainersOf(get().pidOf('gpu-worker'));
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(get().pidOf('gpu-worker'));
     const ended = await client.finishedAs(job.id, 'COMPLETED');
     expect(await client.events(job.id)).toContainEqual(
       expect.objectContaining({
@@ -83,8 +82,7 @@ describe('a training program', () => {
     const { client, job } = await run('deafFirst');
     await client.activityIs(job.id, 'run_training', ({ progress }) => stepOf(progress) === 3);
     const pid = get().pidOf('gpu-worker');
-    const [trainer] = await trainersOf(pid);
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(pid);
     process.kill(pid, 'SIGTERM');
     await eventually(async () => (await processIdentity(trainer)) === null);
     const ended = await client.finishedAs(job.id, 'COMPLETED');
@@ -118,8 +116,7 @@ describe('a training program', () => {
   it('that somebody else kills from outside is tried again', async () => {
     const { client, job } = await run('longFirstTraining');
     await client.activityIs(job.id, 'run_training', ({ progress }) => stepOf(progress) > 2);
-    const [trainer] = await trainersOf(get().pidOf('gpu-worker'));
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(get().pidOf('gpu-worker'));
     process.kill(trainer, 'SIGKILL');
     await client.finishedAs(job.id, 'COMPLETED');
     expect(failures(await client.events(job.id))).toEqual([[1, 'TrainerFailed']]);

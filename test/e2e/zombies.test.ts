@@ -4,7 +4,7 @@ import { processIdentity } from '#lib/postgres/process-identity.ts';
 import { storedCheckpoints } from '../support/e2e/checkpoint-faults.ts';
 import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, secondWorker } from '../support/e2e/platform.ts';
-import { lockTable, trainersOf } from '../support/e2e/process-faults.ts';
+import { lockTable, trainerOf } from '../support/e2e/process-faults.ts';
 import type { ActivityView, Job, RestClient } from '../support/e2e/rest-client.ts';
 import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { eventually } from '../support/eventually.ts';
@@ -43,8 +43,7 @@ async function frozenInTraining(client: RestClient, key: string): Promise<{ job:
   const service = serviceOf('gpu', workerId);
   const pid = get().pidOf(service);
   process.kill(pid, 'SIGSTOP');
-  const [trainer] = await trainersOf(pid);
-  if (trainer === undefined) throw new Error('no training program runs');
+  const trainer = await trainerOf(pid);
   return { job, frozen: { pid, trainer, service } };
 }
 
@@ -133,8 +132,7 @@ describe('a training program that is alive and makes no step (SIGSTOP)', () => {
     const job = await client.submit(tinyJob({ key: 'stalled', ...LONG, steps: 600 }));
     await eventually(async () => (await storedCheckpoints(platform, job.id)).length > 0, { withinMs: 30_000 });
     const { workerId } = await client.activityIs(job.id, 'run_training', runsAs(1));
-    const [trainer] = await trainersOf(platform.pidOf(serviceOf('gpu', workerId)));
-    if (trainer === undefined) throw new Error('no training program runs');
+    const trainer = await trainerOf(platform.pidOf(serviceOf('gpu', workerId)));
     process.kill(trainer, 'SIGSTOP');
     const ended = await client.finishedAs(job.id, 'COMPLETED');
     await eventually(async () => !(await isAlive(trainer)));

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { signalProcess } from '#lib/postgres/process-identity.ts';
+import { eventually } from '../eventually.ts';
 
 /** A process that runs 1 to 2 ms of every 30: a twentieth of its speed, and still often enough for its heartbeats. */
 const RUN_MS = 1;
@@ -39,6 +40,14 @@ export async function lockTable(databaseUrl: string, table: string): Promise<() 
 
 /** Process numbers of the training programs that a GPU worker runs now. */
 export const trainersOf = childrenOf;
+
+/** The first of them; waits for it, because an attempt is RUNNING a moment before its program is a process. */
+export const trainerOf = (workerPid: number): Promise<number> =>
+  eventually(async () => {
+    const [pid] = await trainersOf(workerPid);
+    if (pid === undefined) throw new Error('no training program runs');
+    return pid;
+  });
 
 /** A process and everything that descends from it, whatever group or session it leads. */
 export async function processTree(pid: number): Promise<number[]> {
