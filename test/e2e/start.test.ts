@@ -107,7 +107,10 @@ describe('trainyard start, with a job in flight', () => {
     const ended = await client.finishedAs(job.id, 'COMPLETED');
     expect(await client.activity(job.id, 'run_training')).toMatchObject({ epoch: 3, failures: 0, preemptions: 1 });
     const output = await client.output<ActivityOutput<'run_training'>>(job.id, 'run_training');
-    expect(output).toMatchObject({ resumedFromStep: newest?.step, damagedCheckpoints: [], steps: 2_400 });
+    expect(output).toMatchObject({ resumedFromStep: newest?.step, steps: 2_400 });
+    // The kill may hit the upload of one more, whose manifest would have come last.
+    expect(output.damagedCheckpoints.length).toBeLessThanOrEqual(1);
+    expect(output.damagedCheckpoints.filter((reason) => !reason.endsWith('its manifest is missing'))).toEqual([]);
     await expectCompletedOnce(running, client, ended, 'in-flight');
     expect((await running.interrupt()).code).toBe(0);
   });

@@ -27,6 +27,8 @@ export const FAST: Settings = {
   ANNOUNCE_EVERY_MS: '200',
   WORKER_TIMEOUT_MS: '2000',
   RETRY_INITIAL_MS: '100',
+  // Tests look every millisecond.
+  RATE_LIMIT_PER_MINUTE: '0',
 };
 
 /** Another worker of the same lane, as a second node would run it. */
