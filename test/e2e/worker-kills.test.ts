@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { signalProcess } from '#lib/postgres/process-identity.ts';
 import { inTheAct } from '../support/e2e/in-the-act.ts';
 import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
@@ -8,6 +10,7 @@ import { tinyJob } from '../support/e2e/tiny-jobs.ts';
 import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
 
 const PROJECT = 'kills';
+const SAID_BEFORE_MS = 300;
 const get = e2ePlatform({
   overrides: { 'gpu-worker': { TRAINER_COMMAND: SCRIPTED_TRAINER } },
   liveness: { everyMs: 1_000, misses: 4 },
@@ -35,13 +38,20 @@ describe('a worker that is killed with -9', () => {
     async (activity) => {
       const platform = get();
       const client = await platform.project(PROJECT);
-      const fullSpeed = slowDown(platform.pidOf('cpu-worker'));
-      const { job, killed, pid } = await inTheAct(client, activity, async (job, killed) => ({
-        job,
-        killed,
-        pid: await platform.killService('cpu-worker'),
-      }));
-      await fullSpeed();
+      const pid = platform.pidOf('cpu-worker');
+      let fullSpeed = slowDown(pid);
+      const { job, killed } = await inTheAct(client, activity, async (job, killed) => {
+        await fullSpeed();
+        signalProcess(pid, 'SIGSTOP');
+        // What it said before comes first: it may have said that it was done.
+        await delay(SAID_BEFORE_MS);
+        if ((await client.activity(job.id, activity))?.state === 'running') {
+          await platform.killService('cpu-worker');
+          return { job, killed };
+        }
+        fullSpeed = slowDown(pid);
+        return null;
+      });
       await platform.readyAgain('cpu-worker', pid);
       expect(killed).toMatchObject({ epoch: 1, failures: 0 });
       await expectTriedAgain(client, job, activity, killed);
