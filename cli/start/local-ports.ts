@@ -4,8 +4,24 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 
 const LOCALHOST = '127.0.0.1';
 
-/** A TCP port of 127.0.0.1 that was free a moment ago. */
-export const freePort = (): Promise<number> => tryPort(0);
+const given = new Set<number>();
+/** The kernel has some 14,000 to give. */
+const REMEMBERED = 1_000;
+
+/**
+ * A TCP port of 127.0.0.1 that was free a moment ago, and none of the last thousand that were asked for here: those may be taken only later, and
+ * a service that answers on the port of another one looks like it.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = await tryPort(0);
+    if (given.has(port)) continue;
+    given.add(port);
+    const [oldest] = given;
+    if (given.size > REMEMBERED && oldest !== undefined) given.delete(oldest);
+    return port;
+  }
+}
 
 /** Throws `PortInUse` when something listens on the port. */
 export async function ensurePortFree(port: number): Promise<void> {

@@ -5,6 +5,8 @@ import type { Home } from './home.ts';
 /** One service process of the embedded profile. */
 export interface ServiceDefinition {
   readonly name: string;
+  /** What it calls itself on `/readyz`; a second one of a kind has another `name`. Absent: not compared. */
+  readonly service?: string;
   /** The program: a `.ts` file. */
   readonly entry: string;
   /** The gateway answers `/readyz` on its public port; every other service gets a free HEALTH_PORT at each start. */
@@ -27,6 +29,7 @@ const SMALL_YOUNG_GENERATION = ['--max-semi-space-size=1'];
 export const SERVICES: readonly ServiceDefinition[] = [
   {
     name: 'orchestrator',
+    service: 'orchestrator',
     entry: entryOf('orchestrator'),
     port: 'HEALTH_PORT',
     // Its batches live for some hundred milliseconds: with V8's 16 MB they are copied into the old generation (1,865 instead of 2,220 runs/s).
@@ -35,6 +38,7 @@ export const SERVICES: readonly ServiceDefinition[] = [
   },
   {
     name: 'gateway',
+    service: 'gateway',
     entry: entryOf('gateway'),
     port: 'GATEWAY_PORT',
     environment: ({ home, inferencePort }) => ({
@@ -42,15 +46,28 @@ export const SERVICES: readonly ServiceDefinition[] = [
       INFERENCE_URL: `http://127.0.0.1:${inferencePort}`,
     }),
   },
-  { name: 'cpu-worker', entry: entryOf('cpu-worker'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
+  {
+    name: 'cpu-worker',
+    service: 'cpu-worker',
+    entry: entryOf('cpu-worker'),
+    port: 'HEALTH_PORT',
+    nodeOptions: SMALL_YOUNG_GENERATION,
+  },
   {
     name: 'gpu-worker',
+    service: 'gpu-worker',
     entry: entryOf('gpu-worker'),
     port: 'HEALTH_PORT',
     nodeOptions: SMALL_YOUNG_GENERATION,
     environment: ({ inferencePort }) => ({ INFERENCE_PORT: String(inferencePort) }),
   },
-  { name: 'drift-monitor', entry: entryOf('drift-monitor'), port: 'HEALTH_PORT', nodeOptions: SMALL_YOUNG_GENERATION },
+  {
+    name: 'drift-monitor',
+    service: 'drift-monitor',
+    entry: entryOf('drift-monitor'),
+    port: 'HEALTH_PORT',
+    nodeOptions: SMALL_YOUNG_GENERATION,
+  },
 ];
 
 /** Everything a service is told besides its port; over what it inherits from the caller's environment. */

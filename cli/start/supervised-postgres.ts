@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#lib/kernel/errors.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '#lib/postgres/embedded-server.ts';
 import type { Home } from './home.ts';
+import { freePort } from './local-ports.ts';
 import type { OnPlatformEvent, ProcessExit } from './platform-event.ts';
 import type { ProcessRecord } from './process-record.ts';
 import { crashesInARow, restartDelayMs } from './restart-policy.ts';
@@ -21,7 +22,7 @@ export class SupervisedPostgres {
   /** Resolves when the server answers; throws as `startEmbeddedPostgres` does. */
   static async start(home: Home, record: ProcessRecord, onEvent: OnPlatformEvent): Promise<SupervisedPostgres> {
     const startedAt = performance.now();
-    const server = await startEmbeddedPostgres(optionsOf(home));
+    const server = await startEmbeddedPostgres({ ...optionsOf(home), port: await freePort() });
     return new SupervisedPostgres(home, record, onEvent, server, startedAt);
   }
 

@@ -128,7 +128,7 @@ export class SupervisedService {
       const onRefusal = (reason: string): void => {
         this.#lastRefusal = reason;
       };
-      void untilReady(readyUrl, over, onRefusal).then((ready) => {
+      void untilReady(readyUrl, over, onRefusal, definition.service).then((ready) => {
         if (!ready) return;
         readyAt = performance.now();
         onEvent({ type: 'process_ready', name: definition.name, pid, afterMs: readyAt - startedAt });

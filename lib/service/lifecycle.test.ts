@@ -159,6 +159,7 @@ describe('runService', () => {
     const ready = await fetch(`${base}/readyz`);
     expect(ready.status).toBe(503);
     expect(await ready.json()).toEqual({
+      service: 'specimen',
       ready: false,
       components: [
         { name: 'process', ready: true },

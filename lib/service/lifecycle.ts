@@ -48,7 +48,7 @@ export async function runService<const T extends TObject>(definition: ServiceDef
   const config = configOrExit(definition);
   const common = config as unknown as ServiceConfig;
   const logger = createLogger({ service: definition.name, level: common.LOG_LEVEL });
-  const life = new Life(logger, common.STOP_TIMEOUT_MS);
+  const life = new Life(definition.name, logger, common.STOP_TIMEOUT_MS);
   crashOnBugs(logger);
   process.on('SIGTERM', () => life.stop('SIGTERM', SERVICE_EXIT.stopped));
   process.on('SIGINT', () => life.stop('SIGINT', SERVICE_EXIT.stopped));
@@ -115,14 +115,15 @@ function onStdinEnd(stop: () => void): void {
 
 /** Start and stop of one process; the stop happens once, whoever asks first. */
 class Life {
-  readonly readiness = new Readiness();
+  readonly readiness: Readiness;
   readonly #logger: Logger;
   readonly #stopTimeoutMs: number;
   readonly #abort = new AbortController();
   readonly #stops: { what: string; stop: () => unknown }[] = [];
   #start: Promise<void> = Promise.resolve();
 
-  constructor(logger: Logger, stopTimeoutMs: number) {
+  constructor(service: string, logger: Logger, stopTimeoutMs: number) {
+    this.readiness = new Readiness(service);
     this.#logger = logger;
     this.#stopTimeoutMs = stopTimeoutMs;
   }

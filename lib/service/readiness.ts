@@ -1,6 +1,8 @@
 import { messageOf } from '#lib/kernel/errors.ts';
 
 export interface ReadinessReport {
+  /** Who answers: ports are given again, and whoever asks may have found somebody else. */
+  readonly service: string;
   readonly ready: boolean;
   readonly components: readonly { readonly name: string; readonly ready: boolean; readonly reason?: string }[];
 }
@@ -15,6 +17,11 @@ export class Readiness {
   readonly #checks = new Map<string, { readonly check: Check; readonly variable: string | undefined }>();
   #phase: 'starting' | 'serving' | 'stopping' = 'starting';
   #running: Promise<ReadinessReport> | null = null;
+  readonly #service: string;
+
+  constructor(service: string) {
+    this.#service = service;
+  }
 
   /**
    * `check` throws, with a reason for people, when the component cannot serve. A second check of a name replaces the first. `variable`: the
@@ -52,7 +59,7 @@ export class Readiness {
         ? { name: 'process', ready: true }
         : { name: 'process', ready: false, reason: `the process is ${this.#phase}` };
     const all = [process, ...components];
-    return { ready: all.every((component) => component.ready), components: all };
+    return { service: this.#service, ready: all.every((component) => component.ready), components: all };
   }
 }
 

@@ -81,7 +81,7 @@ export async function startGateway(
   await bus.ensureTopics(topicSpecs());
   const objects = openObjectStore(pathToFileURL(folder).href);
   const registry = openModelRegistry('postgres:', { database });
-  const readiness = new Readiness();
+  const readiness = new Readiness('gateway');
   readiness.add('database', () => database.check());
   readiness.serving();
   const services = assembleGateway({

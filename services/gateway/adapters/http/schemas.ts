@@ -285,6 +285,7 @@ const EventPage = Type.Object({
 });
 
 const Readiness = Type.Object({
+  service: Type.String(),
   ready: Type.Boolean(),
   components: Type.Array(
     Type.Object({ name: Type.String(), ready: Type.Boolean(), reason: Type.Optional(Type.String()) }),
