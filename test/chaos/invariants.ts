@@ -48,11 +48,12 @@ export const ALWAYS: readonly Invariant[] = [
       where l.type = 'LeaseEnded'`,
   },
   {
-    title: 'every accepted job has one reservation and at most one settlement',
+    // A trial is paid by its search.
+    title: 'every accepted job has one reservation, a child none, and each at most one settlement',
     statement: `select j.id, count(*) filter (where b.kind = 'reserve')::int as reserved,
         count(*) filter (where b.kind = 'settle')::int as settled
       from jobs j left join budget_ledger b on b.job_id = j.id group by j.id
-      having count(*) filter (where b.kind = 'reserve') <> 1 or count(*) filter (where b.kind = 'settle') > 1`,
+      having count(*) filter (where b.kind = 'reserve') <> (j.parent_job_id is null)::int or count(*) filter (where b.kind = 'settle') > 1`,
   },
   {
     title: 'a job is settled if and only if it has ended',
@@ -82,12 +83,13 @@ export const ALWAYS: readonly Invariant[] = [
 /** True once everything has ended. */
 export const AT_REST: readonly Invariant[] = [
   {
+    // A search has times at which only its trials do anything.
     title: 'useful, lost and waiting lane milliseconds add up to the time between first and last fact',
     statement: `select l.workflow_id, l.elapsed, a.booked from (
         select workflow_id, max(at_ms) - min(at_ms) as elapsed from events where type <> 'LateMessageIgnored' group by 1) l
       join (select workflow_id, sum(waiting_ms + useful_ms + lost_ms)::bigint as booked from activities group by 1) a
-        using (workflow_id)
-      where l.elapsed <> a.booked`,
+        using (workflow_id) join jobs j using (workflow_id)
+      where j.type <> 'hpo' and l.elapsed <> a.booked`,
   },
   {
     title: 'every accepted job has a workflow, which is done',
@@ -95,9 +97,12 @@ export const AT_REST: readonly Invariant[] = [
       where w.status is distinct from 'done' or j.finished_at is null`,
   },
   {
-    title: 'a completed job has one model version in the built-in registry, another one none',
-    statement: `select j.id, j.status, count(v.version)::int as versions from jobs j left join registry_versions v on v.job_id = j.id
-      group by j.id having count(v.version) <> (j.status = 'COMPLETED')::int`,
+    title:
+      'a completed job has one model version in the built-in registry (a search that of one of its trials, an evaluation none), another one none',
+    statement: `select j.id, j.type, j.status, count(v.version)::int as versions
+      from jobs j join jobs c on j.id in (c.id, c.parent_job_id) left join registry_versions v on v.job_id = c.id
+      where j.parent_job_id is null
+      group by j.id having count(v.version) <> (j.status = 'COMPLETED' and j.type <> 'eval_only')::int`,
   },
   {
     title: 'nothing is reserved any more',

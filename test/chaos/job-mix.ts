@@ -1,12 +1,16 @@
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { tinyJob } from '../support/e2e/tiny-jobs.ts';
+import { type TinyJob, tinyJob } from '../support/e2e/tiny-jobs.ts';
+import { tinyEvaluation, tinySearch } from '../support/e2e/tiny-workflows.ts';
 import { SCENARIO, type Scenario } from '../support/fixtures/trainers/scenarios.ts';
 
 /** How a job of the load must end. `CANCELLED`: somebody cancels it on the way; one that had ended before that is `COMPLETED`. */
 export type ExpectedEnd = 'COMPLETED' | 'FAILED' | 'CANCELLED';
 
+export type ChaosJobType = 'fine_tune' | 'hpo' | 'eval_only';
+
 export interface ChaosJob {
   readonly number: number;
+  readonly type: ChaosJobType;
   /** Idempotency key. */
   readonly key: string;
   readonly model: string;
@@ -22,18 +26,22 @@ export interface ChaosJob {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
+/** The model that evaluations judge; it has a version before the load begins. */
+export const JUDGED = 'judged';
+
 /** Models share their registry entries between jobs, so that numbering of versions is contended. */
 const MODELS = 6;
 
 /**
  * Job number `number` of the load with this seed. Most train for 1 to 3 s with checkpoints on the way; the others fail once and succeed, are killed
- * once and succeed, fail for good, or are cancelled.
+ * once and succeed, fail for good, or are cancelled. One in twelve is a search, whose trials are jobs of their own, and one in twelve an evaluation.
  */
 export function chaosJob(seed: number, number: number): ChaosJob {
   const random = mulberry32(Math.imul(seed, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b));
   // The first values of neighbouring streams are alike.
   for (let skip = 0; skip < 4; skip++) random.next();
-  const { scenario, expected } = drawScenario(random.next());
+  const type = drawType(random.next());
+  const { scenario, expected } = drawScenario(random.next(), type);
   const cancelAfterMs = expected === 'CANCELLED' ? Math.round(random.next() * 4_000) : null;
   const key = `chaos-${seed}-${number}`;
   const model = `model-${1 + Math.floor(random.next() * MODELS)}`;
@@ -41,6 +49,7 @@ export function chaosJob(seed: number, number: number): ChaosJob {
   const preprocessing = { vocabularySize: 300, validationFraction: 0.2, seed: 1 + Math.floor(random.next() * 4) };
   return {
     number,
+    type,
     key,
     model,
     door: random.next() < 0.3 ? 'record' : 'rest',
@@ -48,7 +57,7 @@ export function chaosJob(seed: number, number: number): ChaosJob {
     scenario,
     expected,
     cancelAfterMs,
-    body: tinyJob({
+    body: bodyOf(type, {
       key,
       model,
       seed: SCENARIO[scenario],
@@ -59,7 +68,22 @@ export function chaosJob(seed: number, number: number): ChaosJob {
   };
 }
 
-function drawScenario(drawn: number): Pick<ChaosJob, 'scenario' | 'expected'> {
+/** A second each. */
+const TRIAL_STEPS = 20;
+
+function bodyOf(type: ChaosJobType, job: TinyJob): ChaosJob['body'] {
+  if (type === 'eval_only') return tinyEvaluation(job.key, `${JUDGED}@dev`, []);
+  return type === 'hpo' ? tinySearch({ ...job, steps: TRIAL_STEPS }, 4) : tinyJob(job);
+}
+
+function drawType(drawn: number): ChaosJobType {
+  if (drawn < 1 / 12) return 'hpo';
+  return drawn < 2 / 12 ? 'eval_only' : 'fine_tune';
+}
+
+function drawScenario(drawn: number, type: ChaosJobType): Pick<ChaosJob, 'scenario' | 'expected'> {
+  // Four trials that each fail as they like say nothing about the search.
+  if (type !== 'fine_tune') return { scenario: 'paced', expected: drawn < 0.9 ? 'COMPLETED' : 'CANCELLED' };
   if (drawn < 0.74) return { scenario: 'paced', expected: 'COMPLETED' };
   if (drawn < 0.82) return { scenario: 'quick', expected: 'COMPLETED' };
   if (drawn < 0.87) return { scenario: 'failsFirst', expected: 'COMPLETED' };
@@ -68,6 +92,6 @@ function drawScenario(drawn: number): Pick<ChaosJob, 'scenario' | 'expected'> {
   return { scenario: 'paced', expected: 'CANCELLED' };
 }
 
-/** A trainer that fails by script has one retry less to give: nobody else may kill it. */
-export const mayLoseTrainer = ({ scenario, expected }: ChaosJob): boolean =>
-  scenario === 'paced' && expected !== 'FAILED';
+/** A trainer that fails by script has one retry less to give: nobody else may kill it. That of a trial is a job of its own, and not in the load. */
+export const mayLoseTrainer = ({ type, scenario, expected }: ChaosJob): boolean =>
+  type === 'fine_tune' && scenario === 'paced' && expected !== 'FAILED';

@@ -1,6 +1,6 @@
 import { MANIFEST_NAME } from '#lib/object-store/manifest.ts';
 import type { AcceptedJob } from './load.ts';
-import { patiently } from './patience.ts';
+import { isRefusal, patiently } from './patience.ts';
 import { PROJECT, type Site } from './site.ts';
 
 export interface Published {
@@ -12,20 +12,22 @@ export interface Published {
 
 /**
  * Compares what was published with the log: one version per completed job, as the registry itself answers; one manifest, written by the training
- * attempt whose completion is in the log; files of that attempt alone.
+ * attempt whose completion is in the log; files of that attempt alone. A search publishes one of its trials, an evaluation nothing.
  */
 export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): Promise<Published> {
   const violations: string[] = [];
   const trained = await trainingEpochs(site);
   const manifests = await manifestKeys(site);
   const versions = await versionsOfJobs(site);
+  const children = await childrenOfJobs(site);
   for (const { job, id, status } of jobs) {
-    const found = versions.get(id) ?? [];
-    if (status !== 'COMPLETED') {
+    const found = [id, ...(children.get(id) ?? [])].flatMap((each) => versions.get(each) ?? []);
+    if (status !== 'COMPLETED' || job.type === 'eval_only') {
       if (found.length > 0) violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
       continue;
     }
     if (found.length !== 1) violations.push(`job ${job.key} has ${found.length} versions: ${found.join(', ')}`);
+    if (job.type === 'hpo') continue;
     const epoch = trained.get(id);
     const [manifestKey, ...more] = manifests.get(id) ?? [];
     if (manifestKey === undefined || more.length > 0) {
@@ -45,6 +47,14 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
   }
   const twice = [...versions.values()].reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
   return { violations, versionsPublishedTwice: twice };
+}
+
+/** Ids of the trials of each search. */
+async function childrenOfJobs({ database }: Site): Promise<Map<string, string[]>> {
+  const { rows } = await database.query<{ parent: string; ids: string[] }>(
+    'select parent_job_id as parent, array_agg(id) as ids from jobs where parent_job_id is not null group by 1',
+  );
+  return new Map(rows.map(({ parent, ids }) => [parent, ids]));
 }
 
 /** Epoch of the training that the log has as completed, by job. */
@@ -70,7 +80,7 @@ async function manifestKeys({ store }: Site): Promise<Map<string, string[]>> {
 /** `model/version` by job, as the registry's own interface answers. */
 async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
   const { rows } = await site.database.query<{ model: string }>(
-    `select distinct spec->'model'->>'name' as model from jobs where project = $1`,
+    `select distinct spec->'model'->>'name' as model from jobs where project = $1 and spec->'model'->>'name' is not null`,
     [PROJECT],
   );
   const found = new Map<string, string[]>();
@@ -79,10 +89,11 @@ async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
   for (const { model } of rows) {
     const path = `/v1/models/${model}/versions?project=${PROJECT}&limit=200`;
     for (let cursor: string | null = null, first = true; first || cursor !== null; first = false) {
-      const page = await patiently(() =>
-        site.client.request<VersionPage>(cursor === null ? path : `${path}&cursor=${cursor}`),
+      const page = await patiently(
+        () => site.client.request<VersionPage>(cursor === null ? path : `${path}&cursor=${cursor}`),
+        isRefusal,
       ).catch((error: unknown): VersionPage => {
-        if ((error as { cause?: { status?: number } }).cause?.status === 404) return { items: [], nextCursor: null };
+        if ((error as { status?: number }).status === 404) return { items: [], nextCursor: null };
         throw error;
       });
       for (const { version, lineage } of page.items) add(lineage['jobId'] ?? '', `${model}/${version}`);

@@ -33,6 +33,8 @@ export interface ChaosReport {
   readonly faultsMissed: number;
   readonly jobs: Readonly<Record<string, number>>;
   readonly jobsAccepted: number;
+  /** Of them by type; trials, which nobody submitted, are not among them. */
+  readonly jobTypes: Readonly<Record<string, number>>;
   readonly jobsLost: number;
   readonly versionsPublishedTwice: number;
   readonly facts: number;
@@ -75,8 +77,6 @@ const SHOWN_TROUBLE = 25;
 export function reportOf(findings: Findings): ChaosReport {
   const { options, times, strikes, jobs, facts, watched, wire, logs } = findings;
   const { bus, kafkaNodes, store, registry, twins } = options.site;
-  const ends: Record<string, number> = {};
-  for (const { status } of jobs) ends[status ?? 'open'] = (ends[status ?? 'open'] ?? 0) + 1;
   return {
     seed: options.seed,
     setting: [
@@ -93,8 +93,9 @@ export function reportOf(findings: Findings): ChaosReport {
     kinds: [quiet(findings), ...kindRows(findings)],
     faults: strikes.length,
     faultsMissed: findings.missed,
-    jobs: ends,
+    jobs: countsOf(jobs.map(({ status }) => status ?? 'open')),
     jobsAccepted: jobs.length,
+    jobTypes: countsOf(jobs.map(({ job }) => job.type)),
     jobsLost: findings.jobsLost,
     versionsPublishedTwice: findings.published.versionsPublishedTwice,
     facts: facts.length,
@@ -110,6 +111,12 @@ export function reportOf(findings: Findings): ChaosReport {
     trouble: logs.trouble.slice(0, SHOWN_TROUBLE),
     violations: findings.violations,
   };
+}
+
+function countsOf(words: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
 }
 
 function kindRows({ strikes, facts, watched, jobs }: Findings): KindRow[] {

@@ -1,11 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '#lib/kernel/errors.ts';
-import { makeProject } from '../support/e2e/tiny-jobs.ts';
+import { makeProject, tinyJob } from '../support/e2e/tiny-jobs.ts';
+import { otherText } from '../support/e2e/tiny-workflows.ts';
 import { eventually } from '../support/eventually.ts';
+import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
 import { openBusDoor } from './bus-door.ts';
 import { type Fault, kindOf } from './fault-plan.ts';
 import { type InjectOptions, type Strike, strike } from './inject.ts';
 import { ALWAYS, AT_REST, broken } from './invariants.ts';
+import { JUDGED } from './job-mix.ts';
 import { Load } from './load.ts';
 import { readFacts } from './log-facts.ts';
 import { checkPublished } from './published.ts';
@@ -41,6 +44,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const door = await openBusDoor(site);
     try {
       await makeProject(site.client, site.client, { maxRunningWorkflows: 10_000, gpuSecondsBudget: 1e9 });
+      await site.client.upload('other', otherText(2));
+      const judged = await site.client.submit(tinyJob({ key: JUDGED, seed: SCENARIO.quick }));
+      await site.client.finishedAs(judged.id, 'COMPLETED');
       return await underFaults(options, site, door);
     } finally {
       await door.close();

@@ -64,15 +64,17 @@ interface EvalAnswer {
   }[];
 }
 
+const SEARCHED = { model: 'searched', steps: 40 };
+
 describe('hpo', () => {
   it('tries the same configurations and finds the same best one when its orchestrator is killed in the middle', async () => {
-    const disturbed = await client.submit(tinySearch('killed', 'searched'));
+    const disturbed = await client.submit(tinySearch({ key: 'killed', ...SEARCHED }));
     await eventually(async () => (await trialsOf(disturbed.id)).some(({ status }) => status === 'COMPLETED'), {
       withinMs: 30_000,
     });
     await get().readyAgain('orchestrator', await get().killService('orchestrator'));
     const killed = await client.finishedAs(disturbed.id, 'COMPLETED');
-    const quiet = await client.submit(tinySearch('quiet', 'searched'));
+    const quiet = await client.submit(tinySearch({ key: 'quiet', ...SEARCHED }));
     const undisturbed = await client.finishedAs(quiet.id, 'COMPLETED');
     const found = [killed, undisturbed].map(({ result }) => result as SearchAnswer);
     expect(found[0]?.trials.map(({ standing }) => standing)).toEqual(Array(4).fill('completed'));

@@ -1,5 +1,5 @@
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { tinyDocuments, tinyJob } from './tiny-jobs.ts';
+import { tinyDocuments, type TinyJob, tinyJob } from './tiny-jobs.ts';
 
 /** Submissions of the other job types, every size as small as the rules allow. They need the model and the datasets they name. */
 
@@ -15,12 +15,12 @@ export const tinyEvaluation = (key: string, subject: string, compareWith: readon
   },
 });
 
-/** Four trials, two at a time, none of them pruned: what each finds depends on nothing but its configuration. */
-export const tinySearch = (key: string, model: string) => ({
+/** Four trials of the job, some at a time, none of them pruned: what each finds depends on nothing but its configuration. */
+export const tinySearch = (job: TinyJob, maxConcurrent = 2) => ({
   type: 'hpo',
-  idempotencyKey: key,
+  idempotencyKey: job.key,
   spec: {
-    trial: { ...tinyJob({ key, model, steps: 40 }).spec, evaluation: { suites: SUITES, samples: 0 } },
+    trial: { ...tinyJob(job).spec, evaluation: { suites: SUITES, samples: 0 } },
     space: {
       parameters: [
         { name: 'learningRate', type: 'float', min: 0.001, max: 0.02, log: true },
@@ -31,7 +31,7 @@ export const tinySearch = (key: string, model: string) => ({
     objective: { metric: 'validation.loss', direction: 'minimize' },
     pruning: { strategy: 'none' },
     trials: 4,
-    maxConcurrent: 2,
+    maxConcurrent,
     seed: 7,
   },
 });
