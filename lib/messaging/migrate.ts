@@ -1,8 +1,6 @@
-import { KafkaBus } from '#lib/bus/kafka/kafka-bus.ts';
 import { topicSpecs } from '#lib/contracts/topics.ts';
 import type { Database } from '#lib/postgres/database.ts';
 import { kafkaSettings, registrySettings, usesKafka } from './kafka-settings.ts';
-import { registerSchemas } from './register-schemas.ts';
 import type { MessagingConfig } from './variables.ts';
 
 export interface MessagingMigration {
@@ -20,6 +18,11 @@ export async function migrateMessaging(
   database: Database,
 ): Promise<MessagingMigration | null> {
   if (!usesKafka(config)) return null;
+  // Loaded only with kafka://: the supervisor lives on, and the packages take 12 MB.
+  const [{ KafkaBus }, { registerSchemas }] = await Promise.all([
+    import('#lib/bus/kafka/kafka-bus.ts'),
+    import('./register-schemas.ts'),
+  ]);
   const schemas = await registerSchemas(registrySettings(config));
   const bus = await KafkaBus.connect({
     ...kafkaSettings(config, 'trainyard-migrate'),
