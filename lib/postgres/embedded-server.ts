@@ -59,8 +59,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   jit: 'off',
   // Small statements only; and parallel workers need /dev/shm, of which a container has 64 MB.
   max_parallel_workers_per_gather: '0',
-  // Pages are found in memory, and nobody subscribes: four processes less (25 MB) while idle.
-  io_method: 'sync',
+  // Nobody subscribes: a process less.
   max_logical_replication_workers: '0',
   timezone: 'UTC',
   log_timezone: 'UTC',
