@@ -6,6 +6,7 @@ import { SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { UnknownFingerprint } from '#lib/contracts/codec.ts';
 import { MESSAGE_SCHEMAS } from '#lib/contracts/generated/messages.ts';
+import { type MessageType, TOPICS } from '#lib/contracts/topics.ts';
 import { addressOf, peer } from '../../test/support/peers/peer.ts';
 import { registerSchemas } from './register-schemas.ts';
 import { registryCodec, subjectOf } from './registry-codec.ts';
@@ -101,6 +102,44 @@ describe('a registry', () => {
       code: 'ServiceUnavailable',
       message: expect.stringContaining('SCHEMA_REGISTRY_URL') as string,
     });
+  });
+});
+
+describe('a subject that another migration makes at the same moment', () => {
+  /** A registry that has every schema and rule; but it gives these answers to the first GET and the first PUT of a rule. */
+  async function racing(rule: { get: readonly [number, object]; put: readonly [number, object] }) {
+    const seen = new Set<string>();
+    const server = createServer((request, response) => {
+      const { method = '' } = request;
+      const answer = (status: number, body: object): void =>
+        void response.writeHead(status, JSON_BODY).end(JSON.stringify(body));
+      if (method === 'POST') return answer(200, { id: 1 });
+      const type = request.url?.split('.').at(-1) as MessageType;
+      const { compatibility } =
+        Object.values(TOPICS).find(({ messages }) => messages.some((each) => each === type)) ?? {};
+      if (seen.has(method)) return answer(200, { compatibilityLevel: compatibility });
+      seen.add(method);
+      return answer(...(method === 'PUT' ? rule.put : rule.get));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+  }
+  const JSON_BODY = { 'content-type': 'application/json' };
+
+  it.each([
+    [
+      'has its rule before ours comes',
+      [404, { message: 'no rule' }],
+      [409, { message: 'A rule named COMPATIBILITY already exists' }],
+    ],
+    ['has no rule yet', [200, { compatibilityLevel: 'NONE' }], [200, {}]],
+  ] as const)('%s: the migration looks again', async (_, get, put) => {
+    const other = await racing({ get, put });
+    const registered = await registerSchemas(other);
+    expect(new Set(registered.map(({ subject }) => subject)).size).toBe(Object.keys(MESSAGE_SCHEMAS).length);
+    other.close();
   });
 });
 
