@@ -25,7 +25,12 @@ const newName = (): string => `peers-test-${randomBytes(6).toString('hex')}`;
 async function createTopic(client: Kafka, topic: string, copies = 1): Promise<void> {
   const admin = client.admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: 2, replicationFactor: copies }], waitForLeaders: true });
+  await admin.createTopics({ topics: [{ topic, numPartitions: 2, replicationFactor: copies }], waitForLeaders: false });
+  // Its own wait for leaders gives up when the metadata of a busy broker do not have the topic yet.
+  await eventually(async () => {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    return topics[0]?.partitions.every(({ leader }) => leader >= 0) ?? false;
+  });
   await admin.disconnect();
 }
 
