@@ -119,7 +119,7 @@ describe('a canary', () => {
     };
     const quarter = policy.maximumDurationMs / MINUTE_MS / CANARY_PERIODS;
     const keyed = undecided(true);
-    expect(keyed.periods.map((period) => period)).toEqual(
+    expect(keyed.periods).toEqual(
       Array.from({ length: 119 }, (_, i) => Math.min(CANARY_PERIODS - 1, Math.floor((i + 1) / quarter))),
     );
     expect(keyed.counts[quarter - 2]).toBe(50 * (quarter - 1));

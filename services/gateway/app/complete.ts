@@ -96,7 +96,7 @@ async function targetOf(
   return route;
 }
 
-/** The key may be a name or an address: only its digest leaves, and not the same one for two models. */
+/** The key may be a name or an address: only its digest leaves, and not the same one for two models. A pseudonym: who can guess a key can recognise it. */
 function unitOf({ project, model, routingKey }: CompletionRequest): string | null {
   if (routingKey === null) return null;
   return createHash('sha256').update(`${project}\n${model}\n${routingKey}`).digest('hex').slice(0, 32);
