@@ -93,13 +93,13 @@ describe('cancelling a job', () => {
     async (activity) => {
       const platform = get();
       const client = await platform.project(`cancel-${activity.replace('_', '-')}`);
-      const fullSpeed = slowDown(platform.pidOf('cpu-worker'));
+      const slow = slowDown(platform.pidOf('cpu-worker'));
       const ended = await inTheAct(client, activity, async ({ id }) => {
         await client.cancel(id);
         const job = await client.finishedAs(id, 'CANCELLED', 15_000);
         return (await client.activity(id, activity))?.state === 'cancelled' ? job : null;
       });
-      await fullSpeed();
+      await slow.atFullSpeed();
       expect(await client.activity(ended.id, activity)).toMatchObject({ state: 'cancelled', epoch: 1 });
       await expectNextCompletes(client);
       expect(await client.job(ended.id)).toEqual(ended);

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { signalProcess } from '#lib/postgres/process-identity.ts';
 import { inTheAct } from '../support/e2e/in-the-act.ts';
 import { expectCompletedOnce } from '../support/e2e/invariants.ts';
 import { e2ePlatform, SCRIPTED_TRAINER } from '../support/e2e/platform.ts';
@@ -39,17 +38,16 @@ describe('a worker that is killed with -9', () => {
       const platform = get();
       const client = await platform.project(PROJECT);
       const pid = platform.pidOf('cpu-worker');
-      let fullSpeed = slowDown(pid);
+      let slow = slowDown(pid);
       const { job, killed } = await inTheAct(client, activity, async (job, killed) => {
-        await fullSpeed();
-        signalProcess(pid, 'SIGSTOP');
+        await slow.halt();
         // What it said before comes first: it may have said that it was done.
         await delay(SAID_BEFORE_MS);
         if ((await client.activity(job.id, activity))?.state === 'running') {
           await platform.killService('cpu-worker');
           return { job, killed };
         }
-        fullSpeed = slowDown(pid);
+        slow = slowDown(pid);
         return null;
       });
       await platform.readyAgain('cpu-worker', pid);

@@ -8,22 +8,32 @@ import { eventually } from '../eventually.ts';
 const RUN_MS = 1;
 const PAUSE_MS = 30;
 
-/** Makes a process slow until the returned function is called (it runs at full speed then) or it is dead. */
-export function slowDown(pid: number): () => Promise<void> {
+export interface Slowness {
+  /** The process runs as before. */
+  atFullSpeed(): Promise<void>;
+  /** The process stands still from this moment on. */
+  halt(): Promise<void>;
+}
+
+/** Makes a process slow until one of the returned functions is called or it is dead. */
+export function slowDown(pid: number): Slowness {
   const ended = new AbortController();
+  const pause = (ms: number) => delay(ms, undefined, { signal: ended.signal }).catch(() => undefined);
   const life = (async () => {
     while (!ended.signal.aborted) {
       signalProcess(pid, 'SIGSTOP');
-      await delay(PAUSE_MS);
+      await pause(PAUSE_MS);
+      if (ended.signal.aborted) return;
       signalProcess(pid, 'SIGCONT');
-      await delay(RUN_MS);
+      await pause(RUN_MS);
     }
   })();
-  return async () => {
+  const endAs = async (signal: NodeJS.Signals): Promise<void> => {
     ended.abort();
+    signalProcess(pid, signal);
     await life;
-    signalProcess(pid, 'SIGCONT');
   };
+  return { atFullSpeed: () => endAs('SIGCONT'), halt: () => endAs('SIGSTOP') };
 }
 
 /** Locks a table against writers until the returned function is called: whoever writes to it waits. */
