@@ -33,7 +33,7 @@ export async function untilHung(url: string, policy: LivenessPolicy, signal: Abo
   let misses = 0;
   while (!signal.aborted) {
     const begunAt = performance.now();
-    const { answered, reason } = await probe(url, policy.everyMs);
+    const { answered, reason } = await probe(url, { timeoutMs: policy.everyMs });
     if (signal.aborted) return null;
     if (answered) {
       answeredAt = begunAt;

@@ -9,24 +9,31 @@ export interface ProbeResult {
   readonly ready: boolean;
   /** True for any answer at all, be it a refusal: the process takes connections and its event loop turns. */
   readonly answered: boolean;
-  /** Who answered, if it says so. */
-  readonly service: string | null;
   /** Why not: the service's own words or the connection error. */
   readonly reason: string;
 }
 
-/** Asks a `/readyz` or `/healthz` once and waits `timeoutMs` at most for the next byte. Never rejects. */
-export function probe(url: string, timeoutMs: number = PROBE_TIMEOUT_MS): Promise<ProbeResult> {
+export interface ProbeOptions {
+  /** For the next byte; default 3 s. */
+  readonly timeoutMs?: number;
+  /** What the process calls itself. An answer that names another one is no answer of ours: it could not have its port. Absent: not compared. */
+  readonly service?: string | undefined;
+}
+
+/** Asks a `/readyz` or `/healthz` once. Never rejects. */
+export function probe(url: string, { timeoutMs = PROBE_TIMEOUT_MS, service }: ProbeOptions = {}): Promise<ProbeResult> {
   return new Promise((resolve) => {
-    const silent = (reason: string): void => resolve({ ready: false, answered: false, service: null, reason });
+    const silent = (reason: string): void => resolve({ ready: false, answered: false, reason });
     const request = get(url, { timeout: timeoutMs, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (body = (body + chunk).slice(0, BODY_BYTES)));
       response.once('error', (error) => silent(error.message));
       response.once('end', () => {
         const { statusCode = 0 } = response;
-        const reason = `answered ${statusCode}: ${body.trim()}`;
-        resolve({ ready: statusCode === 200, answered: true, service: serviceOf(body), reason });
+        const other = service === undefined ? null : otherService(body, service);
+        const reason =
+          other === null ? `answered ${statusCode}: ${body.trim()}` : `its port is taken: ${other} answers there`;
+        resolve({ ready: statusCode === 200 && other === null, answered: true, reason });
       });
     });
     request.once('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
@@ -34,10 +41,7 @@ export function probe(url: string, timeoutMs: number = PROBE_TIMEOUT_MS): Promis
   });
 }
 
-/**
- * Asks until ready, telling each refusal to `onRefusal`; resolves to false when `signal` aborts first. An answer that names another service than
- * `service` is none: ours could not have the port.
- */
+/** Asks until ready, telling each refusal to `onRefusal`; resolves to false when `signal` aborts first. */
 export async function untilReady(
   url: string,
   signal: AbortSignal,
@@ -45,17 +49,17 @@ export async function untilReady(
   service?: string,
 ): Promise<boolean> {
   while (!signal.aborted) {
-    const { ready, reason, service: answering } = await probe(url);
+    const { ready, reason } = await probe(url, { service });
     if (signal.aborted) return false;
-    const other = service !== undefined && answering !== null && answering !== service;
-    if (ready && !other) return true;
-    onRefusal(other ? `its port is taken: ${answering} answers there` : reason);
+    if (ready) return true;
+    onRefusal(reason);
     await delay(PROBE_EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
   return false;
 }
 
-/** Programs that are no service of ours answer as they like. */
-function serviceOf(body: string): string | null {
-  return /^\{"service":"([^"]+)"/.exec(body)?.[1] ?? null;
+/** Who answered, if it says that it is another one; programs that are no service of ours answer as they like. */
+function otherService(body: string, service: string): string | null {
+  const answering = /^\{"service":"([^"]+)"/.exec(body)?.[1];
+  return answering === undefined || answering === service ? null : answering;
 }

@@ -4,6 +4,7 @@ import { homeAt } from '../start/home.ts';
 import { lockOwner } from '../start/home-lock.ts';
 import { recordedProcesses } from '../start/process-record.ts';
 import { probe } from '../start/readiness-probe.ts';
+import { SERVICES } from '../start/services.ts';
 
 interface ProcessStatus {
   readonly name: string;
@@ -39,7 +40,8 @@ function statuses(recordFile: string): Promise<ProcessStatus[]> {
   return Promise.all(
     recordedProcesses(recordFile).map(async ({ name, pid, readyUrl }) => {
       // PostgreSQL has no such page: it is recorded only while it answers, and every service checks it.
-      const { ready, reason } = readyUrl === null ? { ready: true, reason: '' } : await probe(readyUrl);
+      const service = SERVICES.find((definition) => definition.name === name)?.service;
+      const { ready, reason } = readyUrl === null ? { ready: true, reason: '' } : await probe(readyUrl, { service });
       return { name, pid, ready, reason: ready ? null : reason };
     }),
   );
