@@ -1,3 +1,4 @@
+import type { ChainedVote } from '#lib/contracts/approval-chain.ts';
 import type { ApprovalSubject } from '#lib/contracts/release.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 
@@ -6,11 +7,7 @@ export type ApprovalStatus = (typeof APPROVAL_STATUSES)[number];
 export type Decision = 'approve' | 'reject';
 
 /** A vote that counted. `hash` chains it to the one before it, the first to the ticket's digest. */
-export interface CastVote {
-  readonly by: string;
-  readonly decision: Decision;
-  readonly comment: string | null;
-  readonly atMs: number;
+export interface CastVote extends ChainedVote {
   readonly hash: string;
 }
 

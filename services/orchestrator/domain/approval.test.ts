@@ -1,15 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { chainHolds } from '#lib/contracts/approval-chain.ts';
 import type { ApprovalPolicy } from '#lib/contracts/release.ts';
-import {
-  type ApprovalTicket,
-  chainHolds,
-  closeTicket,
-  countBallot,
-  openTicket,
-  refusalOf,
-  reminded,
-} from './approval.ts';
+import { type ApprovalTicket, closeTicket, countBallot, openTicket, refusalOf, reminded } from './approval.ts';
 
 const HOUR_MS = 3_600_000;
 const subject = {

@@ -1,3 +1,4 @@
+import { type ChainedVote, voteHash } from '#lib/contracts/approval-chain.ts';
 import { digestOf } from '#lib/contracts/digest.ts';
 import type { ApprovalPolicy, ApprovalSubject } from '#lib/contracts/release.ts';
 
@@ -14,12 +15,8 @@ export interface ApprovalRequest {
   readonly policy: ApprovalPolicy;
 }
 
-export interface Vote {
-  readonly by: string;
-  readonly decision: 'approve' | 'reject';
-  readonly comment: string | null;
-  readonly atMs: number;
-  /** SHA-256 over the hash before it (the first: the ticket's digest) and the vote: a vote that is changed later breaks the chain. */
+export interface Vote extends ChainedVote {
+  /** `voteHash`: a vote that is changed later breaks the chain. */
   readonly hash: string;
 }
 
@@ -89,9 +86,10 @@ export function refusalOf(ticket: ApprovalTicket, ballot: Ballot, atMs: number):
 export function countBallot(ticket: ApprovalTicket, ballot: Omit<Ballot, 'digest'>, atMs: number): ApprovalTicket {
   const { by, decision, comment } = ballot;
   const before = ticket.votes.at(-1)?.hash ?? ticket.digest;
-  const vote: Vote = { by, decision, comment, atMs, hash: digestOf({ before, by, decision, comment, atMs }) };
+  const cast = { by, decision, comment, atMs };
+  const vote: Vote = { ...cast, hash: voteHash(before, cast) };
   const votes = [...ticket.votes, vote];
-  const approvals = votes.filter((cast) => cast.decision === 'approve').length;
+  const approvals = votes.filter((counted) => counted.decision === 'approve').length;
   const status = decision === 'reject' ? 'rejected' : approvals >= ticket.required ? 'approved' : 'open';
   return { ...ticket, votes, status, decidedAtMs: status === 'open' ? null : atMs };
 }
@@ -104,14 +102,3 @@ export const closeTicket = (
 ): ApprovalTicket => (ticket.status === 'open' ? { ...ticket, status, decidedAtMs: atMs } : ticket);
 
 export const reminded = (ticket: ApprovalTicket): ApprovalTicket => ({ ...ticket, reminders: ticket.reminders + 1 });
-
-/** True when no vote was changed, left out in the middle or added with a wrong hash. */
-export function chainHolds(ticket: ApprovalTicket): boolean {
-  let before = ticket.digest;
-  if (digestOf(ticket.subject) !== ticket.digest) return false;
-  for (const { by, decision, comment, atMs, hash } of ticket.votes) {
-    if (digestOf({ before, by, decision, comment, atMs }) !== hash) return false;
-    before = hash;
-  }
-  return true;
-}

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { voteHash } from '#lib/contracts/approval-chain.ts';
 import { singleObjectCodec } from '#lib/contracts/codec.ts';
+import { digestOf } from '#lib/contracts/digest.ts';
 import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';
 import type { ApprovalVoteRequested } from '#lib/contracts/generated/messages.ts';
 import type { Lineage } from '#lib/model-registry/port.ts';
@@ -43,6 +45,12 @@ afterAll(() => gateway.close());
 
 const DIGEST = 'd'.repeat(64);
 let tickets = 0;
+const subjectOf = (model: string) => ({
+  kind: 'release',
+  model: { name: model, version: 1 },
+  artifacts: 'manifest-1',
+  reports: { evaluation: 'report-1' },
+});
 
 /** A ticket as the orchestrator projects it; returns its id. */
 async function ticket(change: Record<string, unknown> = {}, model = 'speeches'): Promise<string> {
@@ -57,12 +65,6 @@ async function ticket(change: Record<string, unknown> = {}, model = 'speeches'):
     votes: [],
     ...change,
   };
-  const subject = {
-    kind: 'release',
-    model: { name: model, version: 1 },
-    artifacts: 'manifest-1',
-    reports: { evaluation: 'report-1' },
-  };
   const json = (value: unknown) => (value === null ? null : JSON.stringify(value));
   await gateway.database.query(
     `insert into approvals (id, project, job_id, workflow_id, approval, status, subject, digest, submitted_by, required, approvers, votes,
@@ -74,7 +76,7 @@ async function ticket(change: Record<string, unknown> = {}, model = 'speeches'):
       `job-${n}`,
       `wf-${n}`,
       row.status,
-      json(subject),
+      json(subjectOf(model)),
       DIGEST,
       row.submitted_by,
       row.required,
@@ -186,6 +188,20 @@ describe('tickets', () => {
       decidedAt: null,
     });
     expect((await gateway.call(`/v1/approvals/${id}`, { key: two.admin })).status).toBe(404);
+  });
+
+  it('say whether anybody has changed what was reviewed or voted', async () => {
+    const digest = digestOf(subjectOf('speeches'));
+    const cast = { by: ids['approver'] ?? '', decision: 'approve', comment: null, atMs: 5 } as const;
+    const id = await ticket({ votes: [{ ...cast, hash: voteHash(digest, cast) }] });
+    const holds = async () => (await gateway.call(`/v1/approvals/${id}`, { key: one.viewer })).body['chainHolds'];
+    await gateway.database.query('update approvals set digest = $2 where id = $1', [id, digest]);
+    expect(await holds()).toBe(true);
+    await gateway.database.query(
+      `update approvals set votes = jsonb_set(votes, '{0,by}', '"somebody"') where id = $1`,
+      [id],
+    );
+    expect(await holds()).toBe(false);
   });
 
   it('are listed newest first, by page, status and job', async () => {

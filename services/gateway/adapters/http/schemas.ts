@@ -120,6 +120,10 @@ const Approval = Type.Object({
       hash: Type.String({ description: 'chains the vote to the one before it, the first to the digest' }),
     }),
   ),
+  chainHolds: Type.Boolean({
+    description:
+      'subject, digest and votes agree with the hashes, computed anew for this answer; false: somebody changed the record',
+  }),
   reminders: Type.Integer(),
   requestedAt: Time,
   expiresAt: Time,

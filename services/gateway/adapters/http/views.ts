@@ -1,3 +1,4 @@
+import { chainHolds } from '#lib/contracts/approval-chain.ts';
 import { PRIORITIES } from '#lib/contracts/jobs.ts';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { ApprovalRow } from '../../app/approvals.ts';
@@ -61,6 +62,7 @@ export const approvalView = (ticket: ApprovalRow): Body<'Approval'> => ({
   required: ticket.required,
   approvers: ticket.approvers === null ? null : [...ticket.approvers],
   votes: ticket.votes.map(({ atMs, ...vote }) => ({ ...vote, at: time(atMs) })),
+  chainHolds: chainHolds(ticket),
   reminders: ticket.reminders,
   requestedAt: time(ticket.requestedAtMs),
   expiresAt: time(ticket.expiresAtMs),
