@@ -75,6 +75,24 @@ export const ALWAYS: readonly Invariant[] = [
         group by project, job_id having count(*) > 1`,
   },
   {
+    title: 'the promotions of a model are numbered from 1 without gaps, and a job promotes a version to a stage once',
+    statement: `select model, null as job_id, count(*)::int as promotions, max(seq) as last from promotions
+        group by project, model having count(*) <> max(seq)
+      union all select min(model), job_id, count(*)::int, max(seq) from promotions where job_id is not null
+        group by job_id, version, stage having count(*) > 1`,
+  },
+  {
+    // Nobody takes a version out of prod here but by putting another one there.
+    title: 'whatever came into prod archived the version that was there, and the newest is the one that is shown',
+    statement: `select model, seq, version, former_version, before from (
+        select *, lag(version) over (partition by project, model order by seq) as before from promotions where stage = 'prod') p
+        where former_version is distinct from nullif(before, version)
+      union all select p.model, p.seq, p.version, p.former_version, s.version
+        from (select distinct on (project, model) * from promotions where stage = 'prod' order by project, model, seq desc) p
+        left join model_stages s on s.project = p.project and s.model = p.model and s.stage = 'prod'
+        where s.version is distinct from p.version`,
+  },
+  {
     title: 'no workflow is parked',
     statement: `select workflow_id, parked_reason from workflows where status = 'parked'`,
   },
@@ -83,13 +101,13 @@ export const ALWAYS: readonly Invariant[] = [
 /** True once everything has ended. */
 export const AT_REST: readonly Invariant[] = [
   {
-    // A search has times at which only its trials do anything.
+    // A search and a retrain have times at which only their children do anything.
     title: 'useful, lost and waiting lane milliseconds add up to the time between first and last fact',
     statement: `select l.workflow_id, l.elapsed, a.booked from (
         select workflow_id, max(at_ms) - min(at_ms) as elapsed from events where type <> 'LateMessageIgnored' group by 1) l
       join (select workflow_id, sum(waiting_ms + useful_ms + lost_ms)::bigint as booked from activities group by 1) a
         using (workflow_id) join jobs j using (workflow_id)
-      where j.type <> 'hpo' and l.elapsed <> a.booked`,
+      where j.type not in ('hpo', 'retrain') and l.elapsed <> a.booked`,
   },
   {
     title: 'every accepted job has a workflow, which is done',
@@ -98,11 +116,21 @@ export const AT_REST: readonly Invariant[] = [
   },
   {
     title:
-      'a completed job has one model version in the built-in registry (a search that of one of its trials, an evaluation none), another one none',
+      'a completed job has one model version in the built-in registry (a search or retrain that of a child, an evaluation none), another one none, but for a retrain that came too late',
     statement: `select j.id, j.type, j.status, count(v.version)::int as versions
       from jobs j join jobs c on j.id in (c.id, c.parent_job_id) left join registry_versions v on v.job_id = c.id
-      where j.parent_job_id is null
-      group by j.id having count(v.version) <> (j.status = 'COMPLETED' and j.type <> 'eval_only')::int`,
+      where j.parent_job_id is null and not (j.type = 'retrain' and j.status = 'CANCELLED')
+      group by j.id having count(v.version) <> (j.status in ('COMPLETED', 'REJECTED') and j.type <> 'eval_only')::int`,
+  },
+  {
+    title: 'a retrain that completed has put one version into prod, any other job none',
+    statement: `select j.id, j.type, j.status, count(p.seq)::int as promotions
+      from jobs j left join promotions p on p.job_id = j.id and p.stage = 'prod'
+      group by j.id having count(p.seq) <> (j.status = 'COMPLETED' and j.type = 'retrain')::int`,
+  },
+  {
+    title: 'the registry shows every promotion',
+    statement: 'select model, seq, at_ms from promotions where synced_at_ms is null',
   },
   {
     title: 'nothing is reserved any more',

@@ -1,3 +1,4 @@
+import type { JobStatus } from '#lib/contracts/jobs.ts';
 import { MANIFEST_NAME } from '#lib/object-store/manifest.ts';
 import type { AcceptedJob } from './load.ts';
 import { isRefusal, patiently } from './patience.ts';
@@ -12,7 +13,8 @@ export interface Published {
 
 /**
  * Compares what was published with the log: one version per completed job, as the registry itself answers; one manifest, written by the training
- * attempt whose completion is in the log; files of that attempt alone. A search publishes one of its trials, an evaluation nothing.
+ * attempt whose completion is in the log; files of that attempt alone. A search publishes one of its trials, a retrain what its child trained (released or
+ * not), an evaluation nothing.
  */
 export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): Promise<Published> {
   const violations: string[] = [];
@@ -21,20 +23,24 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
   const versions = await versionsOfJobs(site);
   const children = await childrenOfJobs(site);
   for (const { job, id, status } of jobs) {
-    const found = [id, ...(children.get(id) ?? [])].flatMap((each) => versions.get(each) ?? []);
-    if (status !== 'COMPLETED' || job.type === 'eval_only') {
-      if (found.length > 0) violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
+    const own = [id, ...(children.get(id) ?? [])];
+    const found = own.flatMap((each) => versions.get(each) ?? []);
+    if (job.type === 'eval_only' || status === null || !PUBLISHING.has(status)) {
+      // A retrain that is cancelled may have a child that had ended before.
+      if (found.length > (job.type === 'retrain' ? 1 : 0))
+        violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
       continue;
     }
     if (found.length !== 1) violations.push(`job ${job.key} has ${found.length} versions: ${found.join(', ')}`);
     if (job.type === 'hpo') continue;
-    const epoch = trained.get(id);
-    const [manifestKey, ...more] = manifests.get(id) ?? [];
+    const trainee = own.at(-1) ?? id;
+    const epoch = trained.get(trainee);
+    const [manifestKey, ...more] = manifests.get(trainee) ?? [];
     if (manifestKey === undefined || more.length > 0) {
       violations.push(`job ${job.key} has the manifests ${[manifestKey, ...more].join(', ')}`);
       continue;
     }
-    const artifacts = await patiently(() => site.client.artifacts(id));
+    const artifacts = await patiently(() => site.client.artifacts(trainee));
     if (artifacts.manifestKey !== manifestKey)
       violations.push(`job ${job.key} answers ${artifacts.manifestKey}, stored is ${manifestKey}`);
     if (artifacts.epoch !== epoch)
@@ -49,7 +55,10 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
   return { violations, versionsPublishedTwice: twice };
 }
 
-/** Ids of the trials of each search. */
+/** REJECTED: a retrain whose version is not released; it stays in dev. */
+const PUBLISHING: ReadonlySet<string> = new Set<JobStatus>(['COMPLETED', 'REJECTED']);
+
+/** Ids of the trials of each search, and of the training of each retrain. */
 async function childrenOfJobs({ database }: Site): Promise<Map<string, string[]>> {
   const { rows } = await database.query<{ parent: string; ids: string[] }>(
     'select parent_job_id as parent, array_agg(id) as ids from jobs where parent_job_id is not null group by 1',
@@ -61,7 +70,7 @@ async function childrenOfJobs({ database }: Site): Promise<Map<string, string[]>
 async function trainingEpochs({ database }: Site): Promise<Map<string, number>> {
   const { rows } = await database.query<{ job_id: string; epoch: number }>(
     `select w.job_id, (e.data->>'epoch')::int as epoch from events e join workflows w using (workflow_id)
-     where e.type = 'ActivityCompleted' and e.data->>'activityId' = 'run_training'`,
+     where e.type = 'ActivityCompleted' and e.data->>'activityId' in ('run_training', 'run_alignment_training')`,
   );
   return new Map(rows.map(({ job_id, epoch }) => [job_id, epoch]));
 }

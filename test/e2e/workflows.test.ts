@@ -120,12 +120,14 @@ describe('rlhf', () => {
   });
 });
 
+const SERVED = { model: 'served', stormHours: 1, approvals: 1 };
+
 describe('retrain', () => {
   it('waits for people, never for its submitter, and then puts the better version into prod', async () => {
     const first = await client.submit(tinyJob({ key: 'served', model: 'served' }));
     await client.finishedAs(first.id, 'COMPLETED');
     await client.request(`/v1/models/served/versions/1/promote?project=flows`, { json: { stage: 'prod' } });
-    const job = await client.submit(tinyRetrain('retrain', 'served'));
+    const job = await client.submit(tinyRetrain({ key: 'retrain', ...SERVED }));
     const ticket = await eventually(
       async () => {
         const path = `/v1/approvals?project=flows&job=${job.id}&status=open`;
@@ -151,7 +153,7 @@ describe('retrain', () => {
     });
     const { items } = await client.request<Body<'PromotionPage'>>('/v1/models/served/promotions?project=flows');
     expect(items.map(({ version, stage }) => `${version} ${stage}`)[0]).toBe('2 prod');
-    const again = await client.submit(tinyRetrain('at-once', 'served'));
+    const again = await client.submit(tinyRetrain({ key: 'at-once', ...SERVED }));
     await client.finishedAs(again.id, 'SKIPPED');
   });
 

@@ -40,13 +40,14 @@ const SUITES = [{ suite: 'held_out_text', maxTokens: 512 }];
 
 export interface TinyAlignment {
   readonly key: string;
+  readonly seed?: number;
   readonly base: string;
   readonly model: string;
   /** Of continuations with a listed word; below 0 nothing passes. */
   readonly mostToxic: number;
 }
 
-export const tinyAlignment = ({ key, base, model, mostToxic }: TinyAlignment) => ({
+export const tinyAlignment = ({ key, seed, base, model, mostToxic }: TinyAlignment) => ({
   type: 'rlhf',
   idempotencyKey: key,
   spec: {
@@ -55,6 +56,7 @@ export const tinyAlignment = ({ key, base, model, mostToxic }: TinyAlignment) =>
     model: { name: model },
     algorithm: 'dpo',
     technique: 'full',
+    ...(seed === undefined ? {} : { seed }),
     preprocessing: { validationFraction: 0.3 },
     dpo: {
       maxSteps: 20,
@@ -76,22 +78,31 @@ export const tinyAlignment = ({ key, base, model, mostToxic }: TinyAlignment) =>
   },
 });
 
-/** Released when people agree; no canary. The margin is wide: whether it is better is not what the test is about. */
-export const tinyRetrain = (key: string, model: string) => ({
+interface TinyRetrain {
+  readonly key: string;
+  readonly model: string;
+  readonly seed?: number;
+  readonly stormHours: number;
+  /** Approvals that a release needs; 0 = nobody is asked. */
+  readonly approvals: number;
+}
+
+/** Released without a canary. The margin is wide: whether it is better is not what the test is about. */
+export const tinyRetrain = ({ key, model, seed = 1, stormHours, approvals }: TinyRetrain) => ({
   type: 'retrain',
   idempotencyKey: key,
   spec: {
     model: { name: model },
-    stormHours: 1,
+    stormHours,
     data: { mode: 'full' },
-    training: tinyJob({ key, model, base: { model: `${model}@prod` }, dataset: 'newer', steps: 30 }).spec,
+    training: tinyJob({ key, model, seed, base: { model: `${model}@prod` }, dataset: 'newer', steps: 30 }).spec,
     comparison: {
       dataset: { name: 'other' },
       suites: SUITES,
       metric: 'held_out.bits_per_byte',
       nonInferiorityMargin: 10,
     },
-    release: { promote: true, approval: { required: 1 } },
+    release: { promote: true, ...(approvals === 0 ? {} : { approval: { required: approvals } }) },
   },
 });
 
