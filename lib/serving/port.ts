@@ -1,4 +1,4 @@
-import type { ModelTraffic, TrafficShare } from './split.ts';
+import type { OpenTraffic, TrafficShare } from './split.ts';
 
 /** A canary split, open or over. */
 export interface TrafficSplit extends TrafficShare {
@@ -16,7 +16,7 @@ export interface TrafficSplit extends TrafficShare {
 /** Who answers whose requests, as workflows decided it. Read only: splits are opened and closed with the commits of their workflows. */
 export interface TrafficStore {
   /** Of a model without promotions and splits: nothing in prod, no split. */
-  trafficOf(project: string, model: string): Promise<ModelTraffic>;
+  trafficOf(project: string, model: string): Promise<OpenTraffic>;
   /** Newest first. */
   splitsOf(project: string, model: string, limit: number): Promise<TrafficSplit[]>;
 }

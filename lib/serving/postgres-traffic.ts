@@ -1,6 +1,6 @@
 import type { Database, NamedStatement, Queryable } from '#lib/postgres/database.ts';
 import type { TrafficSplit, TrafficStore } from './port.ts';
-import type { ModelTraffic, TrafficShare } from './split.ts';
+import type { OpenSplit, OpenTraffic } from './split.ts';
 
 const SHARE = `job_id as "jobId", canary_version as "canaryVersion", baseline_version as "baselineVersion", weight_percent::float8 as "weightPercent"`;
 
@@ -8,7 +8,7 @@ const SHARE = `job_id as "jobId", canary_version as "canaryVersion", baseline_ve
 const TRAFFIC: NamedStatement = {
   name: 'serving-traffic',
   text: `select (select version from model_stages where project = $1 and model = $2 and stage = 'prod') as "prodVersion",
-           (select to_jsonb(s) from (select ${SHARE} from traffic_splits where project = $1 and model = $2 and ended_at_ms is null) s) as split`,
+           (select to_jsonb(s) from (select ${SHARE}, unit_secret as "unitSecret" from traffic_splits where project = $1 and model = $2 and ended_at_ms is null) s) as split`,
 };
 
 const SPLITS: NamedStatement = {
@@ -19,7 +19,7 @@ const SPLITS: NamedStatement = {
          where s.project = $1 and s.model = $2 order by s.id desc limit $3`,
 };
 
-/** The tables of migration 0012. */
+/** The tables of migrations 0012 and 0018. */
 export class PostgresTraffic implements TrafficStore {
   readonly #database: Database;
 
@@ -27,7 +27,7 @@ export class PostgresTraffic implements TrafficStore {
     this.#database = database;
   }
 
-  async trafficOf(project: string, model: string): Promise<ModelTraffic> {
+  async trafficOf(project: string, model: string): Promise<OpenTraffic> {
     return readTraffic(this.#database, project, model);
   }
 
@@ -37,8 +37,8 @@ export class PostgresTraffic implements TrafficStore {
 }
 
 /** The same as part of somebody's transaction. */
-export async function readTraffic(db: Queryable, project: string, model: string): Promise<ModelTraffic> {
-  type Row = { prodVersion: number | null; split: TrafficShare | null };
+export async function readTraffic(db: Queryable, project: string, model: string): Promise<OpenTraffic> {
+  type Row = { prodVersion: number | null; split: OpenSplit | null };
   const { rows } = await db.query<Row>(TRAFFIC, [project, model]);
   return rows[0] ?? { prodVersion: null, split: null };
 }

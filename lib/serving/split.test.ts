@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type ModelTraffic, routeRequest, type TrafficShare } from './split.ts';
+import { type ModelTraffic, routeRequest, type TrafficShare, unitOf } from './split.ts';
 
 const share = (change: Partial<TrafficShare> = {}): TrafficShare => ({
   jobId: 'job-1',
@@ -69,6 +69,15 @@ it("what is not the canary's goes to the version in prod when that is not the ba
 it('without a split the prod version answers, and without one in prod nobody', () => {
   expect(routeRequest('p', 'm', { prodVersion: 3, split: null }, 'k')).toEqual({ version: 3, arm: 'prod' });
   expect(routeRequest('p', 'm', { prodVersion: null, split: null }, 'k')).toBeNull();
+});
+
+it('names a user within one canary, and nowhere else', () => {
+  const split = (unitSecret: string) => ({ ...share(), unitSecret });
+  const unit = unitOf(split('one'), 'a name');
+  expect(unit).toMatch(/^[0-9a-f]{32}$/);
+  expect(unitOf(split('one'), 'a name')).toBe(unit);
+  expect(unitOf(split('one'), 'another')).not.toBe(unit);
+  expect(unitOf(split('two'), 'a name')).not.toBe(unit);
 });
 
 it('is decided in less than 20 microseconds', () => {

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { murmur2 } from '#lib/kernel/partition.ts';
 
 /** What decides about the requests of one model: the version in prod, and the canary beside it while a split is open. */
@@ -13,6 +14,17 @@ export interface TrafficShare {
   readonly baselineVersion: number;
   /** Percent of the keys that go to the canary, 0 to 100. */
   readonly weightPercent: number;
+}
+
+/** An open split as those know it who deal by it. */
+export interface OpenSplit extends TrafficShare {
+  /** Never leaves the platform: the observations' units are made with it. */
+  readonly unitSecret: string;
+}
+
+/** The same with a split's secret. */
+export interface OpenTraffic extends ModelTraffic {
+  readonly split: OpenSplit | null;
 }
 
 export type Arm = 'canary' | 'baseline' | 'prod';
@@ -37,6 +49,16 @@ export function routeRequest(project: string, model: string, traffic: ModelTraff
   if (prodVersion !== null && prodVersion !== split.baselineVersion) return { version: prodVersion, arm: 'prod' };
   return { version: split.baselineVersion, arm: 'baseline' };
 }
+
+/** Hexadecimal digits, 128 bits: no two users of a canary have the same by chance. */
+const UNIT_DIGITS = 32;
+
+/**
+ * Whom an answer counts for in a canary: HMAC-SHA256 of the routing key under the split's secret. The key may be a name or an address; of it nothing
+ * leaves but this, which says "the same user" within one canary and nothing outside it.
+ */
+export const unitOf = ({ unitSecret }: OpenSplit, key: string): string =>
+  createHmac('sha256', unitSecret).update(key).digest('hex').slice(0, UNIT_DIGITS);
 
 function isCanary(project: string, model: string, split: TrafficShare, key: string): boolean {
   // A line break is in no name, so that no two pairs of names and key make the same text.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Listener } from '#lib/postgres/database.ts';
-import type { ModelTraffic } from './split.ts';
+import type { OpenTraffic } from './split.ts';
 import { TrafficView } from './traffic-view.ts';
 
 /** A store that counts, a clock by hand, and notifications by hand. */
@@ -8,7 +8,7 @@ function scene() {
   const state = { now: 0, reads: 0, prodVersion: 1, listeners: 0, fails: false };
   let notify: (channel: string, payload: string) => void = () => undefined;
   const store = {
-    trafficOf: async (): Promise<ModelTraffic> => {
+    trafficOf: async (): Promise<OpenTraffic> => {
       state.reads++;
       if (state.fails) throw new Error('away');
       return { prodVersion: state.prodVersion, split: null };

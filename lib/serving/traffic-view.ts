@@ -1,6 +1,6 @@
 import type { Database, Listener } from '#lib/postgres/database.ts';
 import type { TrafficStore } from './port.ts';
-import type { ModelTraffic } from './split.ts';
+import type { OpenTraffic } from './split.ts';
 
 /** Channels of migration 0012; their payload is `["project", "model"]`, empty after a reconnection. */
 const CHANNELS = ['model_stages', 'traffic_splits'];
@@ -13,7 +13,7 @@ const MAX_MODELS = 10_000;
 
 interface Entry {
   readonly readAtMs: number;
-  readonly traffic: Promise<ModelTraffic>;
+  readonly traffic: Promise<OpenTraffic>;
 }
 
 /**
@@ -39,7 +39,7 @@ export class TrafficView {
     this.#now = now;
   }
 
-  async trafficOf(project: string, model: string): Promise<ModelTraffic> {
+  async trafficOf(project: string, model: string): Promise<OpenTraffic> {
     if (!this.#closed) this.#listener ??= this.#database.listen(CHANNELS, (_channel, payload) => this.#forget(payload));
     const key = JSON.stringify([project, model]);
     const known = this.#entries.get(key);

@@ -1,16 +1,16 @@
-import { createHash, randomInt, randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { encodeMessage } from '#lib/contracts/envelope.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import type { OutgoingMessage } from '#lib/bus/port.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { Completion, GenerationRequest, InferenceRequest } from '#lib/serving/inference-protocol.ts';
-import { type Arm, type ModelTraffic, routeRequest } from '#lib/serving/split.ts';
+import { type Arm, type OpenTraffic, routeRequest, unitOf } from '#lib/serving/split.ts';
 import type { ServedVersions } from './served-versions.ts';
 
 /** What completions need from outside. */
 export interface CompletionPorts {
   readonly versions: Pick<ServedVersions, 'version' | 'alias'>;
-  readonly traffic: { trafficOf(project: string, model: string): Promise<ModelTraffic> };
+  readonly traffic: { trafficOf(project: string, model: string): Promise<OpenTraffic> };
   readonly inference: { infer(request: InferenceRequest): Promise<Completion> };
   readonly observations: { add(message: OutgoingMessage): void };
   readonly codec: Codec;
@@ -54,14 +54,13 @@ const MAX_SEED = 4_294_967_295;
 export async function completeText(ports: CompletionPorts, request: CompletionRequest): Promise<CompletionAnswer> {
   const id = randomUUID();
   const { project, model } = request;
-  const { version, arm } = await targetOf(ports, request, request.routingKey ?? id);
+  const { version, arm, routingUnit } = await targetOf(ports, request, id);
   const stored = await ports.versions.version(project, model, version);
   if (stored === null) throw new TrainyardError('NotFound', `model ${model} has no version ${version}`);
   if (!stored.mayServe)
     throw new TrainyardError('SafetyGateFailed', `version ${version} of ${model} did not pass its safety gate`);
   const seed = request.seed ?? randomInt(MAX_SEED);
   const { prompt, maxTokens, temperature, stop } = request;
-  const routingUnit = unitOf(request);
   const startedMs = performance.now();
   const observe = (completion: Completion | null): number => {
     const latencyMs = performance.now() - startedMs;
@@ -82,24 +81,28 @@ export async function completeText(ports: CompletionPorts, request: CompletionRe
 
 async function targetOf(
   ports: CompletionPorts,
-  { project, model, target }: CompletionRequest,
-  key: string,
-): Promise<{ version: number; arm: CompletionAnswer['arm'] }> {
-  if (target.kind === 'version') return { version: target.version, arm: 'explicit' };
+  { project, model, target, routingKey }: CompletionRequest,
+  id: string,
+): Promise<Dealt> {
+  if (target.kind === 'version') return { version: target.version, arm: 'explicit', routingUnit: null };
   if (target.kind === 'alias') {
     const version = await ports.versions.alias(project, model, target.alias);
     if (version === null) throw new TrainyardError('NotFound', `model ${model} has no version ${target.alias}`);
-    return { version, arm: 'explicit' };
+    return { version, arm: 'explicit', routingUnit: null };
   }
-  const route = routeRequest(project, model, await ports.traffic.trafficOf(project, model), key);
+  const traffic = await ports.traffic.trafficOf(project, model);
+  const route = routeRequest(project, model, traffic, routingKey ?? id);
   if (route === null) throw new TrainyardError('NotFound', `no version of model ${model} is in prod`);
-  return route;
+  // Outside a canary nobody needs to know which answers went to one user.
+  const isCounted = traffic.split !== null && route.arm !== 'prod' && routingKey !== null;
+  return { ...route, routingUnit: isCounted ? unitOf(traffic.split, routingKey) : null };
 }
 
-/** The key may be a name or an address: only its digest leaves, and not the same one for two models. A pseudonym: who can guess a key can recognise it. */
-function unitOf({ project, model, routingKey }: CompletionRequest): string | null {
-  if (routingKey === null) return null;
-  return createHash('sha256').update(`${project}\n${model}\n${routingKey}`).digest('hex').slice(0, 32);
+interface Dealt {
+  readonly version: number;
+  readonly arm: CompletionAnswer['arm'];
+  /** Whom a canary counts the answer for; null: nobody, or no canary. */
+  readonly routingUnit: string | null;
 }
 
 /** Figures only: neither the prompt nor the answer leaves by it. */

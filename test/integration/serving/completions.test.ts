@@ -127,6 +127,15 @@ async function observations(wanted: (seen: ObservationRecorded) => boolean, coun
   return found.map((seen) => ({ ...seen, features: JSON.parse(seen.featuresJson) as Record<string, unknown> }));
 }
 
+/** The routing unit of an observed answer for each key. */
+async function unitsOf(...keys: string[]): Promise<(string | null | undefined)[]> {
+  const ids: unknown[] = [];
+  for (const key of keys) ids.push((await ask({}, { 'x-routing-key': key })).body['id']);
+  return Promise.all(
+    ids.map(async (id) => (await observations(({ observationId }) => observationId === id, 1))[0]?.routingUnit),
+  );
+}
+
 describe('completions', () => {
   it('are answered by nobody before a version is in prod, and by the one in prod afterwards', async () => {
     expect(problemOf(await ask())).toMatchObject({ status: 404, code: 'NotFound' });
@@ -176,14 +185,27 @@ describe('completions', () => {
     });
     expect(JSON.stringify(seen)).not.toContain('secret');
     expect(seen?.routingUnit).toBeNull();
-    const ids: unknown[] = [];
-    for (const key of ['a secret name', 'a secret name', 'another'])
-      ids.push((await ask({}, { 'x-routing-key': key })).body['id']);
-    const [first, again, other] = await Promise.all(
-      ids.map(async (id) => (await observations(({ observationId }) => observationId === id, 1))[0]?.routingUnit),
+    // Nothing of a key either, since no canary counts users.
+    expect(await unitsOf('a secret name')).toEqual([null]);
+  });
+
+  it('of a canary are told apart by user, under a secret of that canary alone', async () => {
+    const seen: unknown[] = [];
+    for (const job of ['canary-3', 'canary-4']) {
+      await startSplit(job, 2, 50);
+      await eventually(async () => (await ask({}, { 'x-routing-key': 'probe' })).body['arm'] !== 'prod');
+      const [first, again, other] = await unitsOf('a secret name', 'a secret name', 'another');
+      expect(first).toMatch(/^[0-9a-f]{32}$/);
+      expect([again === first, other === first]).toEqual([true, false]);
+      seen.push(first);
+      await endSplit(job);
+      await eventually(async () => (await ask({}, { 'x-routing-key': 'probe' })).body['arm'] === 'prod');
+    }
+    expect(seen[1]).not.toBe(seen[0]);
+    const { rows } = await gateway.database.query<{ secrets: number }>(
+      'select count(distinct unit_secret) filter (where length(unit_secret) = 64)::int as secrets from traffic_splits',
     );
-    expect(first).toMatch(/^[0-9a-f]{32}$/);
-    expect([again === first, other === first]).toEqual([true, false]);
+    expect(rows[0]?.secrets).toBe(3);
   });
 
   it('of a version that cannot be loaded fail with the reason, are observed as failed, and hold up nobody', async () => {
