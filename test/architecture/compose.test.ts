@@ -1,31 +1,17 @@
 import type { TObject } from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { PINS } from '../../scripts/peers/pins.ts';
 import { CpuWorkerConfig } from '../../services/cpu-worker/config.ts';
 import { DriftMonitorConfig } from '../../services/drift-monitor/config.ts';
 import { GatewayConfig } from '../../services/gateway/config.ts';
 import { GpuWorkerConfig } from '../../services/gpu-worker/config.ts';
 import { OrchestratorConfig } from '../../services/orchestrator/config.ts';
+import { type ComposeService, readComposeFile, withoutOutside } from '../support/compose-file.ts';
 import { read } from './source-tree.ts';
 
 // Docker is not needed: the file is read as compose reads it, anchors and merges included.
 
-interface Service {
-  readonly image?: string;
-  readonly build?: string | { readonly args?: Readonly<Record<string, string>> };
-  readonly environment?: Readonly<Record<string, string | number>>;
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
-  readonly volumes?: readonly string[];
-  readonly ports?: readonly string[];
-  readonly command?: readonly string[];
-}
-
-const compose = parse(read('docker-compose.yml'), { merge: true }) as {
-  readonly services: Readonly<Record<string, Service>>;
-  readonly volumes: Readonly<Record<string, unknown>>;
-};
+const compose = readComposeFile(read('docker-compose.yml'));
 
 const CONFIGS: Readonly<Record<string, TObject>> = {
   gateway: GatewayConfig,
@@ -51,12 +37,8 @@ const DECIDED = [
   'ORCHESTRATOR_ID',
 ];
 
-const serviceOf = (name: string): Service => compose.services[name] ?? {};
+const serviceOf = (name: string): ComposeService => compose.services[name] ?? {};
 const environmentOf = (name: string): Readonly<Record<string, string | number>> => serviceOf(name).environment ?? {};
-
-/** The value that holds when nothing is set outside: `${NAME:-value}` -> `value`. */
-const withoutOutside = (value: string | number): string =>
-  String(value).replaceAll(/\$\{[A-Z][A-Z0-9_]*:-([^}]*)\}/g, (_, fallback: string) => fallback);
 
 describe('docker-compose.yml', () => {
   it('has the peers, the five services and what is done once, and nothing else', () => {
