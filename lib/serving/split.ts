@@ -55,7 +55,8 @@ const UNIT_DIGITS = 32;
 
 /**
  * Whom an answer counts for in a canary: HMAC-SHA256 of the routing key under the split's secret. The key may be a name or an address; of it nothing
- * leaves but this, which says "the same user" within one canary and nothing outside it.
+ * leaves but this, which says "the same user" within one canary and nothing outside it. Who may ask for completions can find out the unit of a key
+ * while the canary is open.
  */
 export const unitOf = ({ unitSecret }: OpenSplit, key: string): string =>
   createHmac('sha256', unitSecret).update(key).digest('hex').slice(0, UNIT_DIGITS);

@@ -66,6 +66,14 @@ describe('docker-compose.yml', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('gives both ends of the inference door one token, without which it opens on loopback only', () => {
+    const tokens = ['gateway', 'gpu-worker'].map((name) =>
+      withoutOutside(environmentOf(name)['INFERENCE_TOKEN'] ?? ''),
+    );
+    expect(tokens[0]).toBe(tokens[1]);
+    expect(tokens[0]?.length).toBeGreaterThanOrEqual(16);
+  });
+
   it('waits for healthy peers, the bucket and the migrations before a service starts', () => {
     for (const name of Object.keys(CONFIGS)) {
       const conditions = Object.entries(serviceOf(name).depends_on ?? {}).map(([peer, { condition }]) => [

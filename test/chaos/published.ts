@@ -22,13 +22,14 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
   const manifests = await manifestKeys(site);
   const versions = await versionsOfJobs(site);
   const children = await childrenOfJobs(site);
+  const registering = await registeringJobs(site);
   for (const { job, id, status } of jobs) {
     const own = [id, ...(children.get(id) ?? [])];
     const found = own.flatMap((each) => versions.get(each) ?? []);
     if (job.type === 'eval_only' || status === null || !PUBLISHING.has(status)) {
-      // A retrain that is cancelled may have a child that had ended before.
-      if (found.length > (job.type === 'retrain' ? 1 : 0))
-        violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
+      // A job that is cancelled during its registration may have made a version; it does not show it.
+      const most = status === 'CANCELLED' && own.some((each) => registering.has(each)) ? 1 : 0;
+      if (found.length > most) violations.push(`job ${job.key} ended ${status} and has versions: ${found.join(', ')}`);
       continue;
     }
     if (found.length !== 1) violations.push(`job ${job.key} has ${found.length} versions: ${found.join(', ')}`);
@@ -51,6 +52,7 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
     if (job.scenario === 'paced' && !text.endsWith(`, attempt ${epoch}`))
       violations.push(`job ${job.key}: attempt ${epoch} trained, the weights say: ${text}`);
   }
+  violations.push(...(await strangeStages(site)));
   const twice = [...versions.values()].reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
   return { violations, versionsPublishedTwice: twice };
 }
@@ -64,6 +66,14 @@ async function childrenOfJobs({ database }: Site): Promise<Map<string, string[]>
     'select parent_job_id as parent, array_agg(id) as ids from jobs where parent_job_id is not null group by 1',
   );
   return new Map(rows.map(({ parent, ids }) => [parent, ids]));
+}
+
+/** Jobs that came as far as their registration. */
+async function registeringJobs({ database }: Site): Promise<Set<string>> {
+  const { rows } = await database.query<{ job_id: string }>(
+    `select w.job_id from activities a join workflows w using (workflow_id) where a.name in ('register_model', 'register_aligned_model')`,
+  );
+  return new Set(rows.map(({ job_id }) => job_id));
 }
 
 /** Epoch of the training that the log has as completed, by job. */
@@ -109,7 +119,8 @@ async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
       cursor = page.nextCursor ?? null;
     }
   }
-  if (mlflow !== null) for (const twin of await twinsInMlflow(mlflow.url, found)) add(twin.jobId, twin.version);
+  if (mlflow !== null)
+    for (const twin of twinsAmong(await versionsInMlflow(mlflow.url), found)) add(twin.jobId, twin.version);
   return found;
 }
 
@@ -118,7 +129,13 @@ interface VersionPage {
   readonly nextCursor?: string | null;
 }
 
-interface MlflowVersions {
+interface MlflowVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly tags: ReadonlyMap<string, string>;
+}
+
+interface MlflowPage {
   readonly model_versions?: readonly {
     readonly name: string;
     readonly version: string;
@@ -127,25 +144,49 @@ interface MlflowVersions {
   readonly next_page_token?: string;
 }
 
-/** Versions that MLflow itself has of a job beyond those that the gateway shows. */
-async function twinsInMlflow(
-  url: string,
-  shown: ReadonlyMap<string, readonly string[]>,
-): Promise<{ jobId: string; version: string }[]> {
-  const twins: { jobId: string; version: string }[] = [];
-  const counted = new Map<string, number>();
+/** All versions as MLflow itself answers. */
+async function versionsInMlflow(url: string): Promise<MlflowVersion[]> {
+  const versions: MlflowVersion[] = [];
   for (let token = '', first = true; first || token !== ''; first = false) {
     const query = new URLSearchParams({ max_results: '200', ...(token === '' ? {} : { page_token: token }) });
     const response = await fetch(`${url}/api/2.0/mlflow/model-versions/search?${query.toString()}`);
     if (!response.ok) throw new Error(`MLflow answers ${response.status}: ${await response.text()}`);
-    const page = (await response.json()) as MlflowVersions;
-    for (const { name, version, tags = [] } of page.model_versions ?? []) {
-      const jobId = tags.find(({ key }) => key === 'trainyard.job_id')?.value ?? `(no job: ${name})`;
-      const count = (counted.get(jobId) ?? 0) + 1;
-      counted.set(jobId, count);
-      if (count > (shown.get(jobId)?.length ?? 0)) twins.push({ jobId, version: `MLflow ${name}/${version}` });
-    }
+    const page = (await response.json()) as MlflowPage;
+    for (const { name, version, tags = [] } of page.model_versions ?? [])
+      versions.push({ name, version, tags: new Map(tags.map(({ key, value }) => [key, value])) });
     token = page.next_page_token ?? '';
   }
-  return twins;
+  return versions;
+}
+
+/** Versions that MLflow has of a job beyond those that the gateway shows. */
+function twinsAmong(
+  versions: readonly MlflowVersion[],
+  shown: ReadonlyMap<string, readonly string[]>,
+): { jobId: string; version: string }[] {
+  const counted = new Map<string, number>();
+  return versions.flatMap(({ name, version, tags }) => {
+    const jobId = tags.get('trainyard.job_id') ?? `(no job: ${name})`;
+    const count = (counted.get(jobId) ?? 0) + 1;
+    counted.set(jobId, count);
+    return count > (shown.get(jobId)?.length ?? 0) ? [{ jobId, version: `MLflow ${name}/${version}` }] : [];
+  });
+}
+
+/** Where MLflow shows another stage than the ledger says; the gateway would hide it. */
+async function strangeStages({ database, peers }: Site): Promise<string[]> {
+  if (peers.mlflow === null) return [];
+  const shown = new Map(
+    (await versionsInMlflow(peers.mlflow.url)).map(({ tags }) => [
+      `${tags.get('trainyard.name')}/${tags.get('trainyard.version')}`,
+      tags.get('trainyard.stage'),
+    ]),
+  );
+  const { rows } = await database.query<{ version: string; stage: string }>(
+    `select model || '/' || version as version, stage from model_stages where project = $1`,
+    [PROJECT],
+  );
+  return rows
+    .filter(({ version, stage }) => shown.get(version) !== stage)
+    .map(({ version, stage }) => `${version} is in ${stage}, and MLflow shows ${shown.get(version) ?? 'nothing'}`);
 }

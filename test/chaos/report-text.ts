@@ -5,7 +5,7 @@ export function reportText(report: ChaosReport): string {
   const { laneMs, duplicateMessages, outbox, jobs } = report;
   const duplicates = Object.entries(duplicateMessages).map(([topic, n]) => `${topic} ${n}`);
   const ends = Object.entries(jobs).map(([status, n]) => `${n} ${status}`);
-  const types = Object.entries(report.jobTypes).map(([type, n]) => `${n} ${type}`);
+  const byType = Object.entries(report.jobEnds).map(([end, n]) => `${n} ${end}`);
   const own = Object.entries(report.ownEnds).map(([how, n]) => `${n} x ${how}`);
   return [
     `seed ${report.seed}: ${report.setting}`,
@@ -13,7 +13,8 @@ export function reportText(report: ChaosReport): string {
     '',
     ...table(report.kinds),
     '',
-    `jobs: ${report.jobsAccepted} accepted (${types.join(', ')}), ${ends.join(', ')}; lost: ${report.jobsLost}`,
+    `jobs: ${report.jobsAccepted} accepted, ${ends.join(', ')}; lost: ${report.jobsLost}`,
+    `of each type: ${byType.join(', ')}`,
     `model versions published twice: ${report.versionsPublishedTwice}`,
     `log: ${report.facts} facts, of which ${report.lateReports} late reports without effect`,
     `bus: ${report.messages} messages, duplicates without effect: ${duplicates.length === 0 ? 'none' : duplicates.join(', ')}`,

@@ -33,8 +33,8 @@ export interface ChaosReport {
   readonly faultsMissed: number;
   readonly jobs: Readonly<Record<string, number>>;
   readonly jobsAccepted: number;
-  /** Of them by type; trials, which nobody submitted, are not among them. */
-  readonly jobTypes: Readonly<Record<string, number>>;
+  /** Of them by type and end, e.g. `rlhf SAFETY_FAILED`; trials, which nobody submitted, are not among them. */
+  readonly jobEnds: Readonly<Record<string, number>>;
   readonly jobsLost: number;
   readonly versionsPublishedTwice: number;
   readonly facts: number;
@@ -95,7 +95,7 @@ export function reportOf(findings: Findings): ChaosReport {
     faultsMissed: findings.missed,
     jobs: countsOf(jobs.map(({ status }) => status ?? 'open')),
     jobsAccepted: jobs.length,
-    jobTypes: countsOf(jobs.map(({ job }) => job.type)),
+    jobEnds: countsOf(jobs.map(({ job, status }) => `${job.type} ${status ?? 'open'}`).toSorted()),
     jobsLost: findings.jobsLost,
     versionsPublishedTwice: findings.published.versionsPublishedTwice,
     facts: facts.length,

@@ -8,7 +8,7 @@ import { SCENARIO } from '../support/fixtures/trainers/scenarios.ts';
 import { openBusDoor } from './bus-door.ts';
 import { type Fault, kindOf } from './fault-plan.ts';
 import { type InjectOptions, type Strike, strike } from './inject.ts';
-import { ALWAYS, AT_REST, broken } from './invariants.ts';
+import { ALWAYS, AT_REST, broken, SOON } from './invariants.ts';
 import { JUDGED, mayEnd, SERVED } from './job-mix.ts';
 import { Load } from './load.ts';
 import { readFacts } from './log-facts.ts';
@@ -177,15 +177,16 @@ function requireReady({ platform, services, events }: Site): void {
   }
 }
 
-/** What stays broken: outbox and registry follow in the background, and may have waited for a peer. */
 async function brokenAtRest({ database, peers }: Site): Promise<string[]> {
+  let late: string[] = [];
+  for (const deadline = Date.now() + FOLLOW_WITHIN_MS; Date.now() < deadline; await delay(200)) {
+    late = await broken(database, SOON);
+    if (late.length === 0) break;
+  }
   // With MLflow the built-in registry stays empty.
   const invariants =
     peers.mlflow === null ? AT_REST : AT_REST.filter(({ statement }) => !statement.includes('registry_versions'));
-  for (const deadline = Date.now() + FOLLOW_WITHIN_MS; ; await delay(200)) {
-    const lines = await broken(database, invariants);
-    if (lines.length === 0 || Date.now() >= deadline) return lines;
-  }
+  return [...late, ...(await broken(database, invariants))];
 }
 const FOLLOW_WITHIN_MS = 30_000;
 

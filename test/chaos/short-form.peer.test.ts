@@ -8,7 +8,7 @@ import { reportText } from './report-text.ts';
 import { runChaos } from './run-chaos.ts';
 
 /** Decides the jobs; faults are the list below. Other seeds and all faults: `npm run chaos`. */
-const SEED = 20_261_510;
+const SEED = 20_261_605;
 const JOBS = 8;
 /** A minute on two cores of one's own; a busy machine takes its time. */
 const TIMEOUT_MS = 300_000;
@@ -69,8 +69,16 @@ it(
     expect(report.jobsAccepted).toBeGreaterThan(JOBS);
     expect(report.laneMs.lost).toBeGreaterThan(0);
     // All flows were among them: searches with their trials, retrains with their child, alignments that the safety gate let pass and such that it stopped.
-    expect(Object.keys(report.jobTypes).toSorted()).toEqual(['eval_only', 'fine_tune', 'hpo', 'retrain', 'rlhf']);
-    expect(report.jobs).toMatchObject({ SAFETY_FAILED: expect.any(Number) as number });
+    expect(Object.keys(report.jobEnds)).toEqual(
+      expect.arrayContaining([
+        'eval_only COMPLETED',
+        'fine_tune COMPLETED',
+        'hpo COMPLETED',
+        'retrain COMPLETED',
+        'rlhf COMPLETED',
+        'rlhf SAFETY_FAILED',
+      ]),
+    );
   },
   TIMEOUT_MS,
 );

@@ -94,12 +94,14 @@ describe('cancelling a job', () => {
       const platform = get();
       const client = await platform.project(`cancel-${activity.replace('_', '-')}`);
       const slow = slowDown(platform.pidOf('cpu-worker'));
-      const ended = await inTheAct(client, activity, async ({ id }) => {
+      const cancelling = inTheAct(client, activity, async ({ id }) => {
         await client.cancel(id);
         const job = await client.finishedAs(id, 'CANCELLED', 15_000);
         return (await client.activity(id, activity))?.state === 'cancelled' ? job : null;
       });
+      await Promise.allSettled([cancelling]);
       await slow.atFullSpeed();
+      const ended = await cancelling;
       expect(await client.activity(ended.id, activity)).toMatchObject({ state: 'cancelled', epoch: 1 });
       await expectNextCompletes(client);
       expect(await client.job(ended.id)).toEqual(ended);

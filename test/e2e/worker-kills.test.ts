@@ -39,7 +39,7 @@ describe('a worker that is killed with -9', () => {
       const client = await platform.project(PROJECT);
       const pid = platform.pidOf('cpu-worker');
       let slow = slowDown(pid);
-      const { job, killed } = await inTheAct(client, activity, async (job, killed) => {
+      const killing = inTheAct(client, activity, async (job, killed) => {
         await slow.halt();
         // What it said before comes first: it may have said that it was done.
         await delay(SAID_BEFORE_MS);
@@ -50,6 +50,9 @@ describe('a worker that is killed with -9', () => {
         slow = slowDown(pid);
         return null;
       });
+      await Promise.allSettled([killing]);
+      await slow.atFullSpeed();
+      const { job, killed } = await killing;
       await platform.readyAgain('cpu-worker', pid);
       expect(killed).toMatchObject({ epoch: 1, failures: 0 });
       await expectTriedAgain(client, job, activity, killed);

@@ -5,7 +5,7 @@ export interface ComposeService {
   readonly build?: string | { readonly args?: Readonly<Record<string, string>> };
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
+  readonly healthcheck?: { readonly test: readonly string[]; readonly timeout?: string };
   readonly stop_grace_period?: string;
   readonly volumes?: readonly string[];
   readonly ports?: readonly string[];

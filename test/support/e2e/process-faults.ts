@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { signalProcess } from '#lib/postgres/process-identity.ts';
+import { processIdentity, signalProcess } from '#lib/postgres/process-identity.ts';
 import { eventually } from '../eventually.ts';
 
 /** A process that runs 1 to 2 ms of every 30: a twentieth of its speed, and still often enough for its heartbeats. */
@@ -15,7 +15,7 @@ export interface Slowness {
   halt(): Promise<void>;
 }
 
-/** Makes a process slow until one of the returned functions is called or it is dead. */
+/** Makes a process slow until one of the returned functions is called, once or more, or it is dead. */
 export function slowDown(pid: number): Slowness {
   const ended = new AbortController();
   const pause = (ms: number) => delay(ms, undefined, { signal: ended.signal }).catch(() => undefined);
@@ -24,6 +24,8 @@ export function slowDown(pid: number): Slowness {
       signalProcess(pid, 'SIGSTOP');
       await pause(PAUSE_MS);
       if (ended.signal.aborted) return;
+      // Its number may be another process's soon.
+      if ((await processIdentity(pid)) === null) return;
       signalProcess(pid, 'SIGCONT');
       await pause(RUN_MS);
     }

@@ -122,7 +122,7 @@ const Approval = Type.Object({
   ),
   chainHolds: Type.Boolean({
     description:
-      'subject, digest and votes agree with the hashes, computed anew for this answer; false: somebody changed the record',
+      'subject, digest and votes agree with the hashes, computed anew for this answer; false: somebody changed the record. Not covered: status, required, approvers, submittedBy, and votes removed from the end',
   }),
   reminders: Type.Integer(),
   requestedAt: Time,
