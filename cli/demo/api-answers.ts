@@ -161,6 +161,7 @@ export const Curves = Type.Object({
   series: Type.Array(
     Type.Object({
       name: Type.String(),
+      activity: Type.String(),
       points: Type.Array(Type.Object({ step: Type.Integer(), value: Type.Number() })),
     }),
   ),

@@ -107,7 +107,8 @@ async function alignment(
       if (error instanceof ApiProblem && error.code === 'NotFound') return { items: [] };
       throw error;
     });
-  const first = Object.fromEntries(series.map(({ name, points }) => [name, points[0]?.value ?? Number.NaN]));
+  const aligned = series.filter(({ activity }) => activity === 'run_alignment_training');
+  const first = Object.fromEntries(aligned.map(({ name, points }) => [name, points[0]?.value ?? Number.NaN]));
   return {
     title,
     jobId: job.id,

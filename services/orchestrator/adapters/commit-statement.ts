@@ -229,6 +229,7 @@ const saveProgress = ({ progress, metrics }: Commit): SqlCall => ({
     int4Array(progress.map((p) => p.epoch)),
     jsonbArray(progress.map((p) => p.progressJson)),
     textArray(metrics.map((m) => m.jobId)),
+    textArray(metrics.map((m) => m.activityId)),
     textArray(metrics.map((m) => m.name)),
     int4Array(metrics.map((m) => m.step)),
     metrics.map((m) => m.value),

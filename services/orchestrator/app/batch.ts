@@ -88,7 +88,7 @@ export class Batch {
   }
 
   metric(row: MetricRow): void {
-    this.#metrics.set(`${row.jobId}\u0000${row.name}\u0000${row.step}`, row);
+    this.#metrics.set(`${row.jobId}\u0000${row.activityId}\u0000${row.name}\u0000${row.step}`, row);
   }
 
   setTimer(row: TimerRow): void {

@@ -127,6 +127,7 @@ export interface ProgressRow {
 
 export interface MetricRow {
   readonly jobId: string;
+  readonly activityId: string;
   readonly name: string;
   readonly step: number;
   readonly value: number;

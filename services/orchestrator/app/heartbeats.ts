@@ -87,7 +87,7 @@ export class Heartbeats {
     if (header == null) return;
     const { jobId, parent } = header;
     for (const metric of payload.metrics)
-      if (Number.isFinite(metric.value)) context.batch.metric({ jobId, epoch, ...metric });
+      if (Number.isFinite(metric.value)) context.batch.metric({ jobId, activityId, epoch, ...metric });
     if (parent !== null) this.#report(context, parent, payload);
   }
 

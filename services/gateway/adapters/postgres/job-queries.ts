@@ -113,32 +113,34 @@ export async function activityOutput(database: Queryable, workflowId: string, ac
 
 export interface Series {
   readonly name: string;
+  /** The step of the flow that reported it. */
+  readonly activity: string;
   /** Points there are; fewer are returned when it is more than asked for. */
   readonly total: number;
   readonly points: readonly { readonly step: number; readonly value: number }[];
 }
 
-/** Training curves by name; a long one is thinned out evenly, its first and last point always kept. */
+/** Training curves by name and activity; a long one is thinned out evenly, its first and last point always kept. */
 export async function trainingCurves(
   database: Queryable,
   jobId: string,
   options: { readonly name: string | null; readonly afterStep: number; readonly maxPoints: number },
 ): Promise<Series[]> {
-  const { rows } = await database.query<{ name: string; total: number; step: number; value: number }>(
-    `select name, total, step, value from (
-       select name, step, value, row_number() over w as n, count(*) over (partition by name) as total
+  const { rows } = await database.query<{ name: string; activity: string; total: number; step: number; value: number }>(
+    `select name, activity, total, step, value from (
+       select name, activity, step, value, row_number() over w as n, count(*) over (partition by name, activity) as total
        from job_metrics where job_id = $1 and step > $2 and ($3::text is null or name = $3)
-       window w as (partition by name order by step)
+       window w as (partition by name, activity order by step)
      ) m
-     where total <= $4 or (n - 1) % ceil(total::float8 / $4)::bigint = 0 or n = total
-     order by name, step`,
+     where total <= $4 or (n - 1) % ceil((total - 1)::float8 / ($4 - 1))::bigint = 0 or n = total
+     order by name, activity, step`,
     [jobId, options.afterStep, options.name, options.maxPoints],
   );
   const series: (Series & { points: { step: number; value: number }[] })[] = [];
-  for (const { name, total, step, value } of rows) {
+  for (const { name, activity, total, step, value } of rows) {
     let current = series.at(-1);
-    if (current?.name !== name) {
-      current = { name, total, points: [] };
+    if (current?.name !== name || current.activity !== activity) {
+      current = { name, activity, total, points: [] };
       series.push(current);
     }
     current.points.push({ step, value });

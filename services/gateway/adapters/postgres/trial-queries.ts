@@ -25,7 +25,7 @@ export async function listTrials(database: Queryable, jobId: string, metric: str
      from (select * from jobs where parent_job_id = $1 and ${VISIBLE} order by submitted_at, id limit ${MAX_TRIALS}) j
      left join workflows w on w.workflow_id = j.workflow_id
      left join lateral (
-       select step, value from job_metrics where job_id = j.id and name = $2 order by step desc limit 1
+       select step, value from job_metrics where job_id = j.id and name = $2 and activity = 'run_training' order by step desc limit 1
      ) m on true
      left join lateral (
        select sum(useful_ms + lost_ms)::float8 / 1000 as gpu_seconds from activities
