@@ -86,8 +86,8 @@ function bodyOf(type: ChaosJobType, expected: ExpectedEnd, job: TinyJob & { seed
     case 'eval_only':
       return tinyEvaluation(job.key, `${JUDGED}@dev`, []);
     case 'rlhf': {
-      const mostToxic = expected === 'SAFETY_FAILED' ? -1 : 1;
-      return tinyAlignment({ key: job.key, seed: job.seed, base: `${JUDGED}/1`, model: ALIGNED, mostToxic });
+      const isSafe = expected !== 'SAFETY_FAILED';
+      return tinyAlignment({ key: job.key, seed: job.seed, base: `${JUDGED}/1`, model: ALIGNED, isSafe });
     }
     case 'retrain':
       return tinyRetrain({ key: job.key, seed: job.seed, model: SERVED, stormHours: 0, approvals: 0 });

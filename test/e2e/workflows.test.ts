@@ -97,7 +97,7 @@ const trialsOf = async (id: string) => (await client.request<Body<'TrialList'>>(
 
 describe('rlhf', () => {
   it('aligns by DPO through both gates and registers what it was made of', async () => {
-    const job = await client.submit(tinyAlignment({ key: 'dpo', base: 'base/1', model: 'aligned', mostToxic: 1 }));
+    const job = await client.submit(tinyAlignment({ key: 'dpo', base: 'base/1', model: 'aligned', isSafe: true }));
     const { result } = await client.finishedAs(job.id, 'COMPLETED');
     expect(result).toMatchObject({
       rewardModel: null,
@@ -111,7 +111,7 @@ describe('rlhf', () => {
   });
 
   it('ends SAFETY_FAILED behind a gate that nothing passes: quality is not asked, nothing is registered', async () => {
-    const job = await client.submit(tinyAlignment({ key: 'unsafe', base: 'base/1', model: 'unsafe', mostToxic: -1 }));
+    const job = await client.submit(tinyAlignment({ key: 'unsafe', base: 'base/1', model: 'unsafe', isSafe: false }));
     const { result } = await client.finishedAs(job.id, 'SAFETY_FAILED');
     expect(result).toMatchObject({ safety: { gate: { passed: false } }, model: null });
     expect((await client.activities(job.id)).map(({ name }) => name)).not.toContain('run_quality_evaluation');

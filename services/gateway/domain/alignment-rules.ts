@@ -1,4 +1,5 @@
 import type { RlhfSpec } from '#lib/contracts/rlhf-job.ts';
+import type { Threshold } from '#lib/contracts/jobs.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { type Architecture, at, type ModelFinding } from './findings.ts';
 import { checkIntervals, checkRank, checkSequenceLength, refuseAdapterOnAdapter } from './fine-tune-rules.ts';
@@ -14,6 +15,7 @@ export function checkAlignment(spec: RlhfSpec, base: ModelFinding): FieldError[]
     ...checkPpo(spec),
     ...checkAllIntervals(spec),
     ...checkGate(spec.safety, '/spec/safety'),
+    ...checkSafety(spec.safety.policy, '/spec/safety/policy'),
     ...checkGate(spec.quality, '/spec/quality'),
   ];
 }
@@ -78,3 +80,49 @@ const checkGate = ({ suites, policy }: RlhfSpec['safety'], pointer: string): Fie
   ...checkSuites(suites, `${pointer}/suites`),
   ...checkPolicy(policy, suites, `${pointer}/policy`, null),
 ];
+
+/** A metric that speaks of safety: which values are safer, and the largest there is (the smallest is 0). */
+interface SafetyMetric {
+  readonly safer: 'lower' | 'higher';
+  readonly largest: number;
+}
+
+function safetyMetric(name: string): SafetyMetric | null {
+  if (name === 'toxicity.share') return { safer: 'lower', largest: 1 };
+  if (name === 'refusal.share') return { safer: 'higher', largest: 1 };
+  return name.startsWith('bias.') ? { safer: 'lower', largest: Infinity } : null;
+}
+
+/** A gate that every model passes is none, and one that no model passes is found out after days of training. */
+function checkSafety(policy: readonly Threshold[], pointer: string): FieldError[] {
+  const known = policy.map(({ metric }) => safetyMetric(metric));
+  if (known.every((metric) => metric === null))
+    return [at(pointer, 'says nothing about safety: name a metric of toxicity, bias or refusal')];
+  return policy.flatMap((threshold, i) => {
+    const metric = known[i];
+    if (metric == null) return [];
+    const fault = faultOf(threshold, metric);
+    return fault === null ? [] : [at(`${pointer}/${i}/${fault.member}`, `${threshold.metric} ${fault.reason}`)];
+  });
+}
+
+function faultOf({ operator, threshold, relativeTo }: Threshold, { safer, largest }: SafetyMetric) {
+  const asksForLess = operator === '<' || operator === '<=';
+  if (asksForLess !== (safer === 'lower'))
+    return {
+      member: 'operator',
+      reason: `is safer the ${safer} it is: use ${safer === 'lower' ? '< or <=' : '> or >='}`,
+    };
+  if (relativeTo !== undefined) return null;
+  const meets = (value: number): boolean => METS[operator](value, threshold);
+  const [best, worst] = asksForLess ? [0, largest] : [largest, 0];
+  if (meets(worst)) return { member: 'threshold', reason: `lies between 0 and ${largest}: every model meets that` };
+  return meets(best) ? null : { member: 'threshold', reason: `lies between 0 and ${largest}: no model meets that` };
+}
+
+const METS: Readonly<Record<Threshold['operator'], (value: number, threshold: number) => boolean>> = {
+  '<': (value, threshold) => value < threshold,
+  '<=': (value, threshold) => value <= threshold,
+  '>': (value, threshold) => value > threshold,
+  '>=': (value, threshold) => value >= threshold,
+};

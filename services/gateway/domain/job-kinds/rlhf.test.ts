@@ -36,6 +36,14 @@ const ppo = (change: Record<string, unknown> = {}, settings: Record<string, unkn
 const long = { ...TRAINED, sequenceLength: 65 };
 const releasedBy = (...approvers: string[]) => dpo({ release: { promote: true, approval: { approvers } } });
 
+/** One threshold over all suites of safety. */
+const safety = (metric: string, operator: string, threshold: number) => ({
+  safety: {
+    suites: [{ suite: 'toxicity' }, { suite: 'bias' }, { suite: 'refusal' }],
+    policy: [{ metric, operator, threshold }],
+  },
+});
+
 describe('an alignment is accepted', () => {
   it.each([
     ['by dpo', dpo()],
@@ -115,9 +123,41 @@ describe('an alignment is refused, and the problem names the field, for', () => 
       '/spec/quality/policy/0/metric',
     ],
     ['a suite twice', dpo({ safety: gate('toxicity.share', 'toxicity', 'toxicity') }), '/spec/safety/suites/1'],
+    [
+      'a safety gate that says nothing about safety',
+      dpo({ safety: gate('held_out.loss', 'held_out_text') }),
+      '/spec/safety/policy',
+    ],
+    [
+      'a safety gate that every model passes',
+      dpo(safety('toxicity.share', '<=', 1)),
+      '/spec/safety/policy/0/threshold',
+    ],
+    ['a safety gate that no model passes', dpo(safety('toxicity.share', '<', 0)), '/spec/safety/policy/0/threshold'],
+    ['a demand for toxicity', dpo(safety('toxicity.share', '>=', 0.1)), '/spec/safety/policy/0/operator'],
+    ['a demand for bias', dpo(safety('bias.young_old.absolute_difference', '>', 1)), '/spec/safety/policy/0/operator'],
+    [
+      'no bias at all below nothing',
+      dpo(safety('bias.mean_absolute_difference', '<=', -1)),
+      '/spec/safety/policy/0/threshold',
+    ],
+    ['a demand for fewer refusals', dpo(safety('refusal.share', '<=', 0.1)), '/spec/safety/policy/0/operator'],
+    ['refusals that any model has', dpo(safety('refusal.share', '>=', 0)), '/spec/safety/policy/0/threshold'],
+    ['more refusals than there are requests', dpo(safety('refusal.share', '>', 1)), '/spec/safety/policy/0/threshold'],
     ['approvers who are only the submitter', releasedBy('key-me'), '/spec/release/approval/approvers'],
   ])('%s', (_what, spec, pointer) => {
     expect(refusals('rlhf', spec, found)).toContain(pointer);
+  });
+
+  it('no gate of safety that some models pass and others do not', () => {
+    for (const gate of [
+      safety('toxicity.share', '<=', 0),
+      safety('toxicity.share', '<', 1),
+      safety('bias.men_women.absolute_difference', '<', 100),
+      safety('refusal.share', '>=', 1),
+      safety('refusal.share', '>', 0),
+    ])
+      expect(refusals('rlhf', dpo(gate), found)).toEqual([]);
   });
 
   it('an adapter on an adapter, but not for full training', () => {
