@@ -154,6 +154,15 @@ describe.each(RELEASING)('the release of %s', (flow) => {
     }
   });
 
+  it('that is cancelled or times out while people decide its canary takes the version out of staging', () => {
+    for (const end of [(story: Story) => story.cancel(), (story: Story) => story.timeOut()]) {
+      const story = watching();
+      story.verdict('inconclusive');
+      end(story);
+      expect(promotions(story)).toEqual([`${made(story)} staging`, `${made(story)} archived`]);
+    }
+  });
+
   it('of a model with no version in production skips the canary', () => {
     const story = at({ promote: true, canary }, false);
     expect(promotions(story)).toEqual([`${made(story)} prod`]);

@@ -30,7 +30,6 @@ export function release<Input>(
   options: ReleaseOptions<Input>,
 ): Record<string, StateDeclaration<Input>> {
   const {
-    champion,
     isOutdated,
     staysInDev,
     needsApproval,
@@ -41,6 +40,7 @@ export function release<Input>(
     policy,
     canary,
     end,
+    tooLate,
   } = questions(options);
   const { candidate, comparedWith } = options;
   return {
@@ -78,6 +78,7 @@ export function release<Input>(
       policy,
       onApproved: 'promoting',
       onRefused: 'archiving',
+      ifCutOff: to('archived', 'the decision about the canary was cut off'),
     }),
     promoting: promotes(to('prod', 'released'), { onDone: 'completed' }),
     archiving: promotes(to('archived', 'the canary was not passed'), { onDone: 'rolledBack' }),
@@ -88,10 +89,7 @@ export function release<Input>(
     ...(comparedWith === undefined
       ? {}
       : {
-          outdated: ends('REJECTED', (context) => ({
-            ...end(context, false),
-            reason: `version ${champion(context) ?? 'none'} is in production by now; the candidate was compared with ${comparedWith(context) ?? 'none'}`,
-          })),
+          outdated: ends('REJECTED', tooLate),
         }),
   };
 }
@@ -131,8 +129,11 @@ function questions<Input>({ settings, candidate, comparedWith, result }: Release
     ...result(context),
     release: { promoted, approvals: context.approvals ?? {}, canary: context.canary ?? null },
   });
+  const tooLate = (context: Context) => ({
+    ...end(context, false),
+    reason: `version ${champion(context) ?? 'none'} is in production by now; the candidate was compared with ${comparedWith?.(context) ?? 'none'}`,
+  });
   return {
-    champion,
     isOutdated,
     staysInDev,
     needsApproval,
@@ -143,6 +144,7 @@ function questions<Input>({ settings, candidate, comparedWith, result }: Release
     policy,
     canary,
     end,
+    tooLate,
   };
 }
 

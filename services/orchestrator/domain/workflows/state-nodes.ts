@@ -10,6 +10,7 @@ import type {
   Delegation,
   FinishParams,
   Next,
+  PromoteParams,
   Promotion,
   Question,
   StateDeclaration,
@@ -201,7 +202,7 @@ function waitsNode({ timer, for: time, onFired }: Wait): object {
 
 const isTimer = (event: WorkflowEvent, name: string): boolean => event.type === 'timer' && event.name === name;
 
-function asksNode<Input>({ approval, subject, policy, onApproved, onRefused }: Question<Input>): object {
+function asksNode<Input>({ approval, subject, policy, onApproved, onRefused, ifCutOff }: Question<Input>): object {
   const is = (approved: boolean) => (event: WorkflowEvent) =>
     event.type === 'approval.decided' && event.approval === approval && (event.outcome === 'approved') === approved;
   const withOutcome = (context: WorkflowContext<Input>, event: WorkflowEvent): WorkflowContext<Input> =>
@@ -216,6 +217,13 @@ function asksNode<Input>({ approval, subject, policy, onApproved, onRefused }: Q
         params: ({ context }: Args<Input>) => ({ approval, subject: subject(context), policy: policy(context) }),
       },
     ],
+    ...(ifCutOff === undefined
+      ? {}
+      : {
+          exit: promotesIf<Input>(({ context, event }) =>
+            event.type === 'approval.decided' ? null : ifCutOff(context),
+          ),
+        }),
     on: {
       'approval.decided': [
         ...branches<Input>(onApproved, is(true), withOutcome),
@@ -232,6 +240,14 @@ function promotesNode<Input>({ version, onDone }: Promotion<Input>): object {
     always: [{ target: onDone }],
   };
 }
+
+/** An exit that promotes, or does nothing. */
+const promotesIf = <Input>(choose: (args: Args<Input>) => PromoteParams | null) =>
+  enqueueActions(({ context, event, enqueue }) => {
+    const args = { context: context as unknown as WorkflowContext<Input>, event: event as unknown as WorkflowEvent };
+    const params = choose(args);
+    if (params !== null) enqueue({ type: 'promote', params });
+  });
 
 function watchesNode<Input>({ canary, onPass, onFail, onInconclusive }: Canary<Input>): object {
   const outcomeOf = (event: WorkflowEvent): CanaryOutcome | null => {
@@ -269,11 +285,10 @@ function watchesNode<Input>({ canary, onPass, onFail, onInconclusive }: Canary<I
         }),
       },
       // Cut off by a cancel or a time-out: the candidate does not stay where one waits for production.
-      enqueueActions(({ context, event, enqueue }) => {
-        if (outcomeOf(event as unknown as WorkflowEvent) !== null) return;
-        const { model, version } = canary(context as unknown as WorkflowContext<Input>);
-        const params = { model, version, stage: 'archived', reason: 'the canary was cut off' };
-        enqueue({ type: 'promote', params });
+      promotesIf<Input>(({ context, event }) => {
+        if (outcomeOf(event) !== null) return null;
+        const { model, version } = canary(context);
+        return { model, version, stage: 'archived', reason: 'the canary was cut off' };
       }),
     ],
     on: {

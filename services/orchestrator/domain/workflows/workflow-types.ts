@@ -161,6 +161,8 @@ export interface Question<Input> {
   readonly policy: From<Input, ApprovalPolicy>;
   readonly onApproved: string;
   readonly onRefused: string;
+  /** What becomes of a version that waits for the answer when a cancel or a time-out comes first; absent: nothing. */
+  readonly ifCutOff?: From<Input, PromoteParams>;
 }
 export interface Promotion<Input> {
   readonly kind: 'promotes';
