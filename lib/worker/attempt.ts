@@ -55,6 +55,11 @@ export class Attempt {
     this.#abort.abort(reason);
   }
 
+  /** Nobody waits for its end any more: it was cancelled, or another attempt has its work. */
+  get isAbandoned(): boolean {
+    return mustAbandon(this.#abort.signal);
+  }
+
   /** What the next heartbeat says; pending metrics are handed over. */
   takeProgress(): { progress: Progress; metrics: MetricPoint[] } {
     const metrics = this.#metrics;

@@ -277,7 +277,8 @@ export class Worker {
         });
       case 'failed': {
         const { code, message, retryable, logTail } = end;
-        this.#options.log.warn({ ...this.#attemptOf(attempt), code, retryable }, message);
+        if (attempt.isAbandoned) this.#options.log.info(this.#attemptOf(attempt), 'attempt abandoned, as asked');
+        else this.#options.log.warn({ ...this.#attemptOf(attempt), code, retryable }, message);
         return this.#send('ActivityFailed', workflowId, `failed:${key}`, {
           ...common,
           code,
