@@ -89,6 +89,7 @@ export const DatasetRef = Type.Object(
 
 /** A registered model version: `name@stage` or `name/version`. */
 export const ModelReference = Type.String({
+  title: 'name@stage (dev, staging, prod, archived or latest) or name/version',
   pattern: '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:@(?:dev|staging|prod|archived|latest)|/[1-9][0-9]{0,8})$',
 });
 

@@ -143,5 +143,11 @@ describe('when clocks change', () => {
 });
 
 it('a time zone is known by its IANA name', () => {
-  expect(['UTC', 'Europe/Berlin', 'Mars/Olympus', ''].map(isTimeZone)).toEqual([true, true, false, false]);
+  expect(['UTC', 'Europe/Berlin', 'Mars/Olympus', '', '+02:00'].map(isTimeZone)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
 });

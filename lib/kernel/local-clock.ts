@@ -77,8 +77,9 @@ export class LocalClock {
 export const asUtc = ({ year, month, day, hour, minute }: LocalTime): number =>
   Date.UTC(year, month - 1, day, hour, minute);
 
-/** Whether the runtime knows the IANA name (`Europe/Berlin`, `UTC`). */
+/** Whether the runtime knows the IANA name (`Europe/Berlin`, `UTC`). Offsets (`+02:00`), which it takes too, know no summer time. */
 export function isTimeZone(name: string): boolean {
+  if (!/^[A-Za-z]/.test(name)) return false;
   try {
     return new Intl.DateTimeFormat('en-US', { timeZone: name }).resolvedOptions().timeZone !== '';
   } catch {

@@ -126,7 +126,7 @@ export class SimJobStore implements JobStore {
     throw new Error('labels are not simulated');
   }
 
-  hide(): Promise<JobRow | null> {
+  hide(): Promise<boolean> {
     throw new Error('deleting jobs is not simulated');
   }
 

@@ -59,12 +59,14 @@ export async function changeJob(
   return changed;
 }
 
-/** Removes an ended job from every view. Its idempotency key stays used, and so do its artifacts and its log. */
+/** Removes an ended job and its children from every view. Its idempotency key stays used, and so do its artifacts and its log. */
 export async function deleteJob(gateway: Gateway, id: string, project: string | null): Promise<void> {
   const job = await findJob(gateway, id, project);
+  if (job.parentJobId !== null) throw conflict(job, `is shown by its parent: delete ${job.parentJobId}`);
   if (!FINAL_STATUSES.includes(job.status)) throw conflict(job, 'cannot be deleted: cancel it first');
-  const hidden = await gateway.jobs.hide(job.id);
-  if (hidden === null) throw notFound(id);
+  if (await gateway.jobs.hide(job.id)) return;
+  if ((await gateway.jobs.find(id, project)) === null) throw notFound(id);
+  throw conflict(job, 'has children that go on: cancel them first');
 }
 
 const notFound = (id: string): TrainyardError => new TrainyardError('NotFound', `there is no job ${id}`);

@@ -120,8 +120,8 @@ export interface JobStore {
     id: string,
     change: { labels?: Readonly<Record<string, string>>; description?: string },
   ): Promise<JobRow | null>;
-  /** Hides a final job; null when it is not final (any more). */
-  hide(id: string): Promise<JobRow | null>;
+  /** Hides a final job and its children; false when there is none (any more) or a child goes on. */
+  hide(id: string): Promise<boolean>;
 }
 
 export interface DatasetStore {

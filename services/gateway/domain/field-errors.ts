@@ -15,6 +15,9 @@ interface Shape {
   readonly patternProperties?: Readonly<Record<string, Shape>>;
   readonly items?: Shape;
   readonly pattern?: string;
+  readonly enum?: readonly unknown[];
+  /** Of what the pattern means, for people. */
+  readonly title?: string;
 }
 
 /** More than anybody corrects in one go, and a bound on the answer to a hostile body. */
@@ -77,7 +80,10 @@ function walkArray(schema: Shape, value: unknown, pointer: string, errors: Field
 function walkLeaf(schema: Shape, value: unknown, pointer: string, errors: FieldError[]): void {
   for (const error of Value.Errors(schema as TSchema, value)) {
     if (schema.const !== undefined) report(errors, pointer, `must be ${JSON.stringify(schema.const)}`);
-    else if (error.keyword === 'pattern') report(errors, pointer, `must match ${schema.pattern}`);
+    else if (error.keyword === 'pattern')
+      report(errors, pointer, `must ${schema.title === undefined ? `match ${schema.pattern}` : `be ${schema.title}`}`);
+    else if (error.keyword === 'enum')
+      report(errors, pointer, `must be one of ${(schema.enum ?? []).map((each) => JSON.stringify(each)).join(', ')}`);
     else
       report(
         errors,

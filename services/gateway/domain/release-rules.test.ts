@@ -20,6 +20,8 @@ describe('checkRelease', () => {
     ['one without conditions', { promote: true }],
     ['any approver', approval({ required: 5 })],
     ['two of three, the submitter among them', approval({ required: 2, approvers: ['key-a', 'key-b', 'key-me'] })],
+    ['a reminder every ten minutes for three days', approval({ remindEveryHours: 0.15 })],
+    ['a reminder that never comes', approval({ expiresAfterHours: 1, remindEveryHours: 24 })],
     ['a canary', canary({})],
     ['a canary that ends when it may pass', canary({ minimumHours: 2, maximumHours: 2 })],
   ])('accepts %s', (_what, release) => {
@@ -41,6 +43,7 @@ describe('checkRelease', () => {
 
   it.each([
     ['an approver who is none', approval({ approvers: ['key-a', 'key-typo'] }), '/spec/release/approval/approvers/1'],
+    ['a reminder every moment', approval({ remindEveryHours: 1e-7 }), '/spec/release/approval/remindEveryHours'],
     ['an approval that leads nowhere', { approval: {} }, '/spec/release/approval'],
     ['a canary that leads nowhere', { promote: false, canary: {} }, '/spec/release/canary'],
     [

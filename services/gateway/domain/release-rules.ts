@@ -41,7 +41,29 @@ function checkApprovers(
   );
 }
 
+/** Each of them is a fact of the workflow's log, and a message to everybody. */
+const MAX_REMINDERS = 500;
+
 function checkApproval(
+  approval: NonNullable<ReleaseSettings['approval']>,
+  submittedBy: string | null,
+  pointer: string,
+): FieldError[] {
+  const { expiresAfterHours, remindEveryHours } = approval;
+  const reminders = expiresAfterHours / remindEveryHours;
+  const tooMany =
+    reminders <= MAX_REMINDERS
+      ? []
+      : [
+          at(
+            `${pointer}/remindEveryHours`,
+            `must be at least ${expiresAfterHours / MAX_REMINDERS}: at most ${MAX_REMINDERS} reminders in expiresAfterHours (${expiresAfterHours})`,
+          ),
+        ];
+  return [...tooMany, ...checkNames(approval, submittedBy, pointer)];
+}
+
+function checkNames(
   { required, approvers }: NonNullable<ReleaseSettings['approval']>,
   submittedBy: string | null,
   pointer: string,

@@ -10,7 +10,7 @@ export type PolicyVerdict =
 
 /** What no schema can say of a policy: a job that would be refused, a schedule that never fires. `nextFireAtMs`: of its schedule, if it has one. */
 export function checkRetrainPolicy(model: string, policy: RetrainPolicy, nowMs: number): PolicyVerdict {
-  const fields = [...jobFields(model, policy)];
+  const fields = [...nameFields(model, policy), ...jobFields(model, policy)];
   const schedule = checkSchedule(policy, nowMs);
   if (!schedule.ok) fields.push(...schedule.fields);
   const { windowMs, latenessMs } = policy.drift;
@@ -34,6 +34,13 @@ export const retrainSpecOf = (
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** The job is about the policy's model, whatever the spec says; a spec that says something else is a mistake. */
+function nameFields(model: string, { spec }: RetrainPolicy): readonly FieldError[] {
+  const named = isObject(spec) && isObject(spec['model']) ? spec['model']['name'] : undefined;
+  if (named === undefined || named === model) return [];
+  return [{ pointer: '/spec/model/name', message: `must be ${model}, the model of the policy, or absent` }];
+}
 
 /** The job's pointers are the policy's: both have it in `spec`. */
 function jobFields(model: string, { spec }: RetrainPolicy): readonly FieldError[] {

@@ -144,6 +144,17 @@ describe('API keys', () => {
     expect(rows[0]?.row).not.toContain(key);
   });
 
+  it('an identifier longer than any is not found, with a key and without', async () => {
+    for (const length of [101, 1_000, 4_000])
+      for (const path of [
+        `/v1/jobs/${'a'.repeat(length)}`,
+        `/v1/models/${'a'.repeat(length)}/versions`,
+        `/errors/${'a'.repeat(length)}`,
+      ])
+        for (const key of [one.viewer, ''])
+          expect([401, 404, 422]).toContain((await gateway.call(path, { key })).status);
+  });
+
   it('a revoked key is refused once it is out of the cache, and another project cannot revoke it', async () => {
     const made = await gateway.call('/v1/projects/one/keys', { body: { role: 'viewer' } });
     const path = `/v1/projects/one/keys/${String(made.body['id'])}`;

@@ -99,6 +99,8 @@ describe('a retrain policy', () => {
     ['a schedule that never fires', { schedule: { cron: '0 0 30 2 *' } }, '/schedule/cron'],
     ['a schedule that is none', { schedule: { cron: '61 * * * *' } }, '/schedule/cron'],
     ['a time zone that is none', { schedule: { cron: '@daily', timeZone: 'Moon' } }, '/schedule/timeZone'],
+    ['an offset for a time zone', { schedule: { cron: '@daily', timeZone: '+02:00' } }, '/schedule/timeZone'],
+    ['another model', { spec: { ...SPEC, model: { name: 'letters' } } }, '/spec/model/name'],
     ['a job that would be refused', { spec: { ...SPEC, release: undefined } }, '/spec/release'],
     [
       'a dataset that is not there',
@@ -129,6 +131,13 @@ describe('a retrain policy', () => {
 });
 
 describe('a signal', () => {
+  it('about a version that does not exist is refused', async () => {
+    await put();
+    const body = { idempotencyKey: 'no-such-version', modelVersion: 77 };
+    const answer = problemOf(await gateway.call('/v1/models/speeches/retrain', { key: one.submitter, body }));
+    expect(answer).toMatchObject({ status: 422, pointers: ['/modelVersion'] });
+  });
+
   it('that a person asks for is decided and becomes one retrain job, however often it comes', async () => {
     await put({ drift: { signalBudget: 100 } });
     const ask = () =>

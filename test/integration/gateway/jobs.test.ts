@@ -180,15 +180,24 @@ describe('details of a job', () => {
       `insert into job_metrics (job_id, name, step, value, epoch) select $1, 'loss', s, 1.0 / s, 1 from generate_series(1, 1000) s`,
       [id],
     );
-    await gateway.database.query(`insert into job_metrics values ($1, 'validation_loss', 1000, 0.5, 1)`, [id]);
+    await gateway.database.query(
+      `insert into job_metrics (job_id, name, step, value, epoch, activity) values ($1, 'validation_loss', 1000, 0.5, 1, 'a'), ($1, 'validation_loss', 1, 0.7, 1, 'b')`,
+      [id],
+    );
     const full = await get('metrics');
     expect(full.body['series']).toMatchObject([
       { name: 'loss', total: 1000 },
-      { name: 'validation_loss', total: 1, points: [{ step: 1000, value: 0.5 }] },
+      // Two activities that report a curve of one name are two curves.
+      { name: 'validation_loss', activity: 'a', total: 1, points: [{ step: 1000, value: 0.5 }] },
+      { name: 'validation_loss', activity: 'b', total: 1, points: [{ step: 1, value: 0.7 }] },
     ]);
-    const [thin] = (await get('metrics?name=loss&maxPoints=10')).body['series'] as [{ points: { step: number }[] }];
-    expect(thin.points.length).toBeLessThanOrEqual(11);
-    expect([thin.points[0]?.step, thin.points.at(-1)?.step]).toEqual([1, 1000]);
+    for (const maxPoints of [2, 3, 10, 37, 999]) {
+      const { body } = await get(`metrics?name=loss&maxPoints=${maxPoints}`);
+      const [thin] = body['series'] as [{ points: { step: number }[] }];
+      expect(thin.points.length).toBeLessThanOrEqual(maxPoints);
+      expect(thin.points.length).toBeGreaterThan(maxPoints / 2);
+      expect([thin.points[0]?.step, thin.points.at(-1)?.step]).toEqual([1, 1000]);
+    }
     expect((await get('metrics?name=loss&afterStep=998')).body['series']).toMatchObject([
       { points: [{ step: 999 }, { step: 1000 }] },
     ]);
@@ -238,6 +247,22 @@ describe('details of a job', () => {
     });
     await logCompletion(2, 'register_model', { name: 'result', version: 1, stage: 'dev', lineage });
     expect((await get('lineage')).body).toMatchObject({ name: 'result', version: 1, stage: 'dev', lineage });
+    // Of a retrain: what its child registered.
+    const ended = async (key: string, status: string, result: object): Promise<string> => {
+      const job = await submit(key);
+      const change = `update jobs set type = 'retrain', status = $2, result = $3 where id = $1`;
+      await gateway.database.query(change, [job, status, JSON.stringify(result)]);
+      return job;
+    };
+    const retrain = await ended('retrained', 'COMPLETED', { model: { name: 'result', version: 1, stage: 'dev' } });
+    const ofRetrain = await gateway.call(`/v1/jobs/${retrain}/lineage`, { key: one.viewer });
+    expect(ofRetrain.body).toMatchObject({ name: 'result', version: 1 });
+    const skipped = await ended('skipped', 'SKIPPED', { reason: 'a storm' });
+    for (const what of ['lineage', 'artifacts']) {
+      const none = await gateway.call(`/v1/jobs/${skipped}/${what}`, { key: one.viewer });
+      expect(none.status).toBe(404);
+      expect(none.body['detail']).toMatch(/^the job ended SKIPPED and has no/);
+    }
     const models = await gateway.call('/v1/models', { key: one.viewer });
     expect(models.body['items']).toEqual([{ name: 'result', latestVersion: 1, versions: 1 }]);
     const versions = await gateway.call('/v1/models/result/versions', { key: one.viewer });

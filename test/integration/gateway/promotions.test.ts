@@ -93,6 +93,14 @@ describe('promotion by people', () => {
   });
 });
 
+it('traffic and ledger of a model that nobody has registered do not exist', async () => {
+  await register('quiet', 1);
+  for (const what of ['traffic', 'promotions']) {
+    expect((await gateway.call(`/v1/models/quiet/${what}`, { key: one.viewer })).status).toBe(200);
+    expect((await gateway.call(`/v1/models/nobody/${what}`, { key: one.viewer })).status).toBe(404);
+  }
+});
+
 it('traffic shows the version in prod, the open split and those before it', async () => {
   const split = (job: string) =>
     gateway.database.query(

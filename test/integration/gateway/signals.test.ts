@@ -149,7 +149,7 @@ describe('jobs that another job started', () => {
     await setStatus(id, status);
     if (n === 2) return;
     await database.query(
-      `insert into job_metrics values ($1, 'validation.loss', 50, 2.5, 1), ($1, 'validation.loss', 100, $2, 1)`,
+      `insert into job_metrics (job_id, name, step, value, epoch) values ($1, 'validation.loss', 50, 2.5, 1), ($1, 'validation.loss', 100, $2, 1)`,
       [id, 2 - n],
     );
     await database.query(
@@ -213,5 +213,20 @@ describe('jobs that another job started', () => {
     ]);
     const none = await gateway.call(`/v1/jobs/${single}/trials`, { key: one.viewer });
     expect(problemOf(none)).toMatchObject({ status: 404, code: 'NotFound' });
+  });
+
+  it('are deleted with their parent and not alone, once none of them goes on; one that rests may', async () => {
+    const remove = (id: string) => gateway.call(`/v1/jobs/${id}`, { key: one.submitter, method: 'DELETE' });
+    const alone = await remove('job-child-0');
+    expect(problemOf(alone)).toMatchObject({ status: 409, code: 'StateConflict' });
+    expect(alone.body['detail']).toContain(search);
+    await setStatus(search, 'COMPLETED');
+    expect(problemOf(await remove(search))).toMatchObject({ status: 409, code: 'StateConflict' });
+    await setStatus('job-child-2', 'FAILED');
+    expect((await remove(search)).status).toBe(204);
+    for (const id of [search, 'job-child-0', 'job-child-1', 'job-child-2'])
+      expect((await gateway.call(`/v1/jobs/${id}`, { key: one.viewer })).status).toBe(404);
+    expect(problemOf(await remove(search))).toMatchObject({ status: 404 });
+    expect(await list(`parent=${search}`)).toEqual([]);
   });
 });

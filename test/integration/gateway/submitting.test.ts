@@ -182,6 +182,8 @@ describe('a submission is refused, and the problem names the field, for', () => 
     const answer = problemOf(await submit(body));
     expect(answer).toMatchObject({ status: 422, code: 'ValidationFailed' });
     expect(answer.pointers).toContain('');
+    // The same for a platform admin, of whom a project is asked otherwise.
+    expect(problemOf(await gateway.call('/v1/jobs', { body })).pointers).toEqual(['']);
   });
 
   it.each([

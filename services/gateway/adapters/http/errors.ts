@@ -32,6 +32,7 @@ const FASTIFY: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: ['MalformedJson', 'the body is not valid JSON'],
   FST_ERR_HANDLER_TIMEOUT: ['RequestTimeout', 'the request took longer than the limit'],
   FST_ERR_BAD_URL: ['NotFound', 'the path cannot be read'],
+  FST_ERR_MAX_PARAM_LENGTH: ['NotFound', 'a part of the path is longer than any id'],
 };
 
 /** Failures of a component behind us that pass by themselves: the client may try again. */

@@ -168,6 +168,9 @@ const Curves = Type.Object({
   series: Type.Array(
     Type.Object({
       name: Type.String(),
+      activity: Type.String({
+        description: 'the step of the flow that reported it: two may report a curve of one name',
+      }),
       total: Type.Integer({ description: 'points there are; more than `points` when thinned out' }),
       points: Type.Array(Type.Object({ step: Type.Integer(), value: Type.Number() })),
     }),

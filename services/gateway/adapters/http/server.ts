@@ -26,6 +26,8 @@ import { validatorCompiler } from './validation.ts';
 
 /** A job is text; data goes up as a dataset version. */
 const BODY_LIMIT_BYTES = 1_048_576;
+/** Of a part of a path; those of tickets and signals are the longest, and a character may take three as it is written. */
+const LONGEST_ID = 1_024;
 const VERSION = '0.1.0';
 
 /** The REST interface, ready to listen or to be injected into. */
@@ -79,6 +81,7 @@ function createServer({ limits, logger }: HttpServices): App {
     // One line per request is written by `observeRequests`.
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: LONGEST_ID },
     bodyLimit: BODY_LIMIT_BYTES,
     handlerTimeout: limits.requestTimeoutMs,
     // Of the whole request on the socket; uploads are the longest.

@@ -140,13 +140,16 @@ export class PostgresJobStore implements JobStore {
     return one(rows);
   }
 
-  async hide(id: string): Promise<JobRow | null> {
-    const { rows } = await this.#database.query<JobRecord>(
+  async hide(id: string): Promise<boolean> {
+    const { rows } = await this.#database.query(
       `update jobs set labels = labels || jsonb_build_object('${DELETED_LABEL}', now()::text)
-       where id = $1 and ${VISIBLE} and status = any ($2) returning ${JOB_COLUMNS}`,
-      [id, FINAL_STATUSES],
+       where (id = $1 or parent_job_id = $1) and ${VISIBLE}
+         and not exists (select from jobs j where (j.id = $1 and j.status <> all ($2)) or (j.parent_job_id = $1 and j.status <> all ($3)))
+       returning id`,
+      // A pruned trial rests until somebody revives it.
+      [id, FINAL_STATUSES, [...FINAL_STATUSES, 'PAUSED']],
     );
-    return one(rows);
+    return rows.length > 0;
   }
 }
 

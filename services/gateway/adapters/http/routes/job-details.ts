@@ -2,7 +2,9 @@
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { ACTIVITIES, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
+import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
+import type { ModelVersion } from '#lib/model-registry/port.ts';
 import { readManifest } from '#lib/object-store/manifest.ts';
 import { findJob } from '../../../app/job-commands.ts';
 import type { JobRow } from '../../../app/ports.ts';
@@ -16,6 +18,9 @@ import { activityView } from '../views.ts';
 import { JobId } from './jobs.ts';
 
 const tags = ['jobs'];
+
+/** What the answer of a job says about the version it made, whoever of its family made it. */
+const WithModel = Type.Object({ model: Type.Object({ name: Type.String(), version: Type.Integer() }) });
 
 export function jobDetailRoutes(app: App, services: HttpServices): void {
   eventRoute(app, services);
@@ -123,30 +128,65 @@ function eventRoute(app: App, { gateway, database, tail, limits }: HttpServices)
   );
 }
 
-function resultRoutes(app: App, { gateway, database }: HttpServices): void {
-  const output = async <A extends ActivityName>(job: JobRow, activity: A): Promise<ActivityOutput<A>> => {
-    const found = await activityOutput(database, job.workflowId, activity);
-    if (Value.Check(ACTIVITIES[activity].output, found)) return found as ActivityOutput<A>;
-    throw new TrainyardError('NotFound', `the job has not completed ${activity} yet`, {
-      details: { jobId: job.id, jobStatus: job.status },
-    });
-  };
-  const aligns = (job: JobRow): boolean => job.type === 'rlhf';
+/** What an activity of the job answered; null while it has not. */
+async function output<A extends ActivityName>(
+  { database }: Pick<HttpServices, 'database'>,
+  job: JobRow,
+  activity: A,
+): Promise<ActivityOutput<A> | null> {
+  const found = await activityOutput(database, job.workflowId, activity);
+  return Value.Check(ACTIVITIES[activity].output, found) ? (found as ActivityOutput<A>) : null;
+}
+
+const aligns = (job: JobRow): boolean => job.type === 'rlhf';
+
+/** The version of the job, or of the child that made it (a trial, the training of a retrain); null while there is none. */
+async function versionOf(services: HttpServices, job: JobRow): Promise<ModelVersion | null> {
+  const made =
+    (await output(services, job, aligns(job) ? 'register_aligned_model' : 'register_model')) ??
+    (Value.Check(WithModel, job.result) ? job.result.model : null);
+  if (made === null) return null;
+  const found = await services.gateway.registry.getVersion(job.project, made.name, made.version);
+  if (found === null) throw new TrainyardError('NotFound', `the registry has no ${made.name}/${made.version}`);
+  return found;
+}
+
+/** The manifest that the job made, or that of its version. */
+async function artifactsOf(services: HttpServices, job: JobRow): Promise<{ manifestKey: string; digest: string }> {
+  const own = await (aligns(job)
+    ? output(services, job, 'run_alignment_training')
+    : output(services, job, 'upload_artifacts'));
+  if (own !== null) return own.artifacts;
+  const version = await versionOf(services, job);
+  if (version === null) throw nothing(job, 'artifacts');
+  return { manifestKey: version.manifestKey, digest: version.lineage.manifestDigest };
+}
+
+const nothing = (job: JobRow, what: string): TrainyardError =>
+  new TrainyardError(
+    'NotFound',
+    FINAL_STATUSES.includes(job.status)
+      ? `the job ended ${job.status} and has no ${what}`
+      : `the job is ${job.status} and has no ${what} yet`,
+    { details: { jobId: job.id, jobStatus: job.status } },
+  );
+
+function resultRoutes(app: App, services: HttpServices): void {
+  const { gateway } = services;
   app.get(
     '/v1/jobs/:id/artifacts',
     {
       schema: {
         tags,
         summary: 'What the job made: its manifest',
-        description: '404 until the artifacts are uploaded.',
+        description: 'Of a search or a retrain: those of the version it made. 404 until they are uploaded.',
         params: JobId,
         response: { 200: ref('Artifacts'), ...problems(404) },
       },
     },
     async (request): Promise<Body<'Artifacts'>> => {
       const job = await findJob(gateway, request.params.id, scopeOf(request, 'viewer'));
-      const made = await (aligns(job) ? output(job, 'run_alignment_training') : output(job, 'upload_artifacts'));
-      const { manifestKey, digest } = made.artifacts;
+      const { manifestKey, digest } = await artifactsOf(services, job);
       const manifest = await readManifest(gateway.objects, manifestKey, { expectedDigest: digest });
       const files = manifest.files.map(({ path, key, bytes, sha256, partSize }) => ({
         path,
@@ -164,16 +204,15 @@ function resultRoutes(app: App, { gateway, database }: HttpServices): void {
       schema: {
         tags,
         summary: 'The model version the job made, and where it came from',
-        description: '404 until the model is registered.',
+        description: 'Of a search or a retrain: the version that its child made. 404 until the model is registered.',
         params: JobId,
         response: { 200: ref('ModelVersion'), ...problems(404) },
       },
     },
     async (request): Promise<Body<'ModelVersion'>> => {
       const job = await findJob(gateway, request.params.id, scopeOf(request, 'viewer'));
-      const { name, version } = await output(job, aligns(job) ? 'register_aligned_model' : 'register_model');
-      const found = await gateway.registry.getVersion(job.project, name, version);
-      if (found === null) throw new TrainyardError('NotFound', `the registry has no ${name}/${version}`);
+      const found = await versionOf(services, job);
+      if (found === null) throw nothing(job, 'model version');
       return { ...found, lineage: { ...found.lineage }, tags: { ...found.tags } };
     },
   );

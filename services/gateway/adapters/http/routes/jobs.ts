@@ -58,7 +58,7 @@ function submitRoute(app: App, services: HttpServices): void {
         tags,
         summary: 'Submit a job',
         description:
-          'The idempotency key is required, in the body or as a header. The same key with the same body is the same job (200), with another body a conflict (409). `dryRun=true` checks everything and stores nothing.',
+          'The idempotency key is required, in the body or as a header. The same key with the same body is the same job (200), with another body a conflict (409). `dryRun=true` checks everything else and stores nothing; it needs no key.',
         querystring: Type.Object(
           { dryRun: Type.Boolean({ default: false }), ...ProjectQuery },
           { additionalProperties: false },
@@ -112,7 +112,11 @@ function submitRoute(app: App, services: HttpServices): void {
 }
 
 function submittedProject(request: FastifyRequest, body: unknown, inQuery: string | undefined): string {
-  const inBody = (body as { project?: unknown } | null)?.project;
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new TrainyardError('ValidationFailed', 'the request does not match its schema', {
+      fields: [{ pointer: '', message: 'must be an object' }],
+    });
+  const { project: inBody } = body as { project?: unknown };
   const named = typeof inBody === 'string' ? inBody : inQuery;
   if (named !== undefined && inQuery !== undefined && named !== inQuery)
     throw new TrainyardError('ValidationFailed', 'two projects are named', {
@@ -224,8 +228,9 @@ function commandRoutes(app: App, services: HttpServices): void {
     {
       schema: {
         tags,
-        summary: 'Delete an ended job',
-        description: 'It is shown no more. Its idempotency key stays used; its artifacts and model versions stay.',
+        summary: 'Delete an ended job, with its children',
+        description:
+          'They are shown no more; a child is not deleted alone (409). Its idempotency key stays used; its artifacts and model versions stay.',
         params: JobId,
         response: { 204: { description: 'deleted', type: 'null' }, ...problems(404, 409) },
       },

@@ -27,7 +27,12 @@ export function promotionRoutes(app: App, services: HttpServices): void {
   promoteRoute(app, services);
 }
 
-function historyRoutes(app: App, { promotions, traffic }: HttpServices): void {
+function historyRoutes(app: App, { promotions, traffic, gateway }: HttpServices): void {
+  /** Asked only about a model that the ledger does not know: it answers while the registry is away. */
+  const requireModel = async (project: string, model: string): Promise<void> => {
+    if ((await gateway.registry.listVersions(project, model, { limit: 1 })).length === 0)
+      throw new TrainyardError('NotFound', `there is no model ${model}`);
+  };
   app.get(
     '/v1/models/:name/promotions',
     {
@@ -45,6 +50,7 @@ function historyRoutes(app: App, { promotions, traffic }: HttpServices): void {
       const before = decodeCursor(cursor, integerPosition);
       const page = { limit: limit + 1, ...(before === null ? {} : { before }) };
       const found = await promotions.history(project, request.params.name, page);
+      if (found.length === 0 && before === null) await requireModel(project, request.params.name);
       const shown = found.slice(0, limit);
       const last = shown.at(-1);
       return {
@@ -71,6 +77,7 @@ function historyRoutes(app: App, { promotions, traffic }: HttpServices): void {
         traffic.trafficOf(project, model),
         traffic.splitsOf(project, model, PAST_SPLITS + 1),
       ]);
+      if (prodVersion === null && splits.length === 0) await requireModel(project, model);
       const open = splits.find(({ endedAtMs }) => endedAtMs === null);
       const past = splits.filter((split) => split !== open).slice(0, PAST_SPLITS);
       return {

@@ -133,6 +133,10 @@ function manualRoute(app: App, { database, gateway }: HttpServices): void {
       const { name: model } = request.params;
       const { idempotencyKey, modelVersion, reason } = request.body;
       if ((await readPolicy(database, project, model)) === null) noPolicy(model);
+      if (modelVersion !== undefined && (await gateway.registry.getVersion(project, model, modelVersion)) === null)
+        throw new TrainyardError('ValidationFailed', 'the signal is about a version that does not exist', {
+          fields: [{ pointer: '/modelVersion', message: `model ${model} has no version ${modelVersion}` }],
+        });
       const nowMs = gateway.now();
       const signalId = idempotencyKey ?? `manual-${sortableId(nowMs)}`;
       await new PostgresRetrainStore(database).request({
