@@ -78,6 +78,9 @@ describe('a running platform', () => {
     const { pid } = platform.process('postgres');
     process.kill(pid, 'SIGKILL');
     await readyAgain(events, 'postgres', pid);
+    // Recovery included: no server opens a session at once.
+    const ready = events.findLast((event) => event.type === 'process_ready' && event.name === 'postgres');
+    expect(ready?.type === 'process_ready' && ready.afterMs).toBeGreaterThan(20);
     const { rows } = await eventually(() => database.query('select * from kept'));
     expect(rows).toEqual([]);
     await database.close();

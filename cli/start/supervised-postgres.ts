@@ -71,8 +71,9 @@ export class SupervisedPostgres {
         return;
       }
       crashes = crashesInARow(crashes, endedAt - readyAt);
-      server = await this.#startAgain({ pid, exit, afterMs: endedAt - startedAt, crashes, port });
-      startedAt = performance.now();
+      const again = await this.#startAgain({ pid, exit, afterMs: endedAt - startedAt, crashes, port });
+      server = again?.server ?? null;
+      startedAt = again?.startedAt ?? endedAt;
       this.#server = server;
     }
   }
@@ -80,7 +81,7 @@ export class SupervisedPostgres {
   /**
    * Tries until the server answers; null when we are stopped meanwhile. On the same port, which is part of the URL the services hold.
    */
-  async #startAgain(crash: Crash): Promise<EmbeddedPostgres | null> {
+  async #startAgain(crash: Crash): Promise<{ server: EmbeddedPostgres; startedAt: number } | null> {
     const { signal } = this.#stop;
     for (let { crashes, pid, exit, afterMs } = crash; ; crashes++) {
       const restartInMs = restartDelayMs(crashes);
@@ -90,7 +91,7 @@ export class SupervisedPostgres {
       const startedAt = performance.now();
       try {
         const server = await startEmbeddedPostgres({ ...optionsOf(this.#home), port: crash.port });
-        if (!signal.aborted) return server;
+        if (!signal.aborted) return { server, startedAt };
         await server.stop();
         return null;
       } catch (error) {
