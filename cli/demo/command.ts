@@ -31,7 +31,11 @@ export const demoCommand: Command = {
   operands: ['', ...VARIANTS.map(({ name }) => name)],
   options: [
     { name: 'json', summary: 'the results as one JSON document on standard output; progress goes to standard error' },
-    { name: 'home', value: '<folder>', summary: 'where all data lies (default: a fresh folder below .trainyard/demo)' },
+    {
+      name: 'home',
+      value: '<folder>',
+      summary: 'where all data lies (default: a fresh folder in TRAINYARD_HOME/demo)',
+    },
     PROFILE_OPTION,
     { name: 'keep', summary: 'the next demo does not delete this one’s folder' },
     {
@@ -70,7 +74,9 @@ async function run(options: OptionValues, environment: Environment): Promise<num
   const console = demoConsole(asJson ? process.stderr : process.stdout, environment);
   const given = options.text('home');
   const home =
-    given === undefined ? await freshDemoHome({ keep: options.flag('keep'), now: new Date() }) : resolve(given);
+    given === undefined
+      ? await freshDemoHome({ below: homeFolder(options, environment), keep: options.flag('keep'), now: new Date() })
+      : resolve(given);
   try {
     const ports = await demoPorts(options, environment);
     const setting = { home, environment, console, signal: stopping, ports };
