@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,9 +106,13 @@ async function startParent(options: ReturnType<typeof optionsOf>): Promise<Child
     file,
     `import { existsSync } from 'node:fs';
      import { startLocalProcess } from ${module};
-     await startLocalProcess({ ...JSON.parse(process.argv[2]), isReady: async () => existsSync(process.argv[3]) });`,
+     await startLocalProcess({ ...JSON.parse(process.argv[2]), isReady: async () => existsSync(process.argv[3]) });
+     process.stdout.write('started');`,
   );
-  const parent = spawn(process.execPath, [file, JSON.stringify(options), options.pidFile], { stdio: 'inherit' });
-  await eventually(async () => (await pidsIn(options.pidFile)).length === 2, { withinMs: 20_000 });
+  const parent = spawn(process.execPath, [file, JSON.stringify(options), options.pidFile], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  // The process runs, and writes its numbers, a moment before anybody watches over it.
+  await once(parent.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
   return parent;
 }

@@ -36,7 +36,10 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
     if (job.type === 'hpo') continue;
     const trainee = own.at(-1) ?? id;
     const epoch = trained.get(trainee);
-    const [manifestKey, ...more] = manifests.get(trainee) ?? [];
+    const written = manifests.get(trainee) ?? [];
+    // An alignment is stored by the attempt that trained: one that was lost after its work was done leaves a manifest of its own, which nobody names.
+    const ofEpoch = (key: string): boolean => key.endsWith(`-e${epoch}/${MANIFEST_NAME}`);
+    const [manifestKey, ...more] = job.type === 'rlhf' ? written.filter(ofEpoch) : written;
     if (manifestKey === undefined || more.length > 0) {
       violations.push(`job ${job.key} has the manifests ${[manifestKey, ...more].join(', ')}`);
       continue;
