@@ -78,6 +78,20 @@ export const Threshold = Type.Object(
 );
 export type Threshold = Static<typeof Threshold>;
 
+/** Whether a value (with `relativeTo`: a difference to the base) is within the bound; false for NaN. */
+export function meets(value: number, { operator, threshold }: Pick<Threshold, 'operator' | 'threshold'>): boolean {
+  switch (operator) {
+    case '<':
+      return value < threshold;
+    case '<=':
+      return value <= threshold;
+    case '>':
+      return value > threshold;
+    case '>=':
+      return value >= threshold;
+  }
+}
+
 export const DatasetRef = Type.Object(
   {
     name: Name,

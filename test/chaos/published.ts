@@ -20,7 +20,8 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
   const violations: string[] = [];
   const trained = await trainingEpochs(site);
   const manifests = await manifestKeys(site);
-  const versions = await versionsOfJobs(site);
+  const inMlflow = site.peers.mlflow === null ? null : await versionsInMlflow(site.peers.mlflow.url);
+  const versions = await versionsOfJobs(site, inMlflow ?? []);
   const children = await childrenOfJobs(site);
   const registering = await registeringJobs(site);
   for (const { job, id, status } of jobs) {
@@ -55,7 +56,7 @@ export async function checkPublished(site: Site, jobs: readonly AcceptedJob[]): 
     if (job.scenario === 'paced' && !text.endsWith(`, attempt ${epoch}`))
       violations.push(`job ${job.key}: attempt ${epoch} trained, the weights say: ${text}`);
   }
-  violations.push(...(await strangeStages(site)));
+  if (inMlflow !== null) violations.push(...(await strangeStages(site, inMlflow)));
   const twice = [...versions.values()].reduce((sum, { length }) => sum + Math.max(0, length - 1), 0);
   return { violations, versionsPublishedTwice: twice };
 }
@@ -100,14 +101,13 @@ async function manifestKeys({ store }: Site): Promise<Map<string, string[]>> {
 }
 
 /** `model/version` by job, as the registry's own interface answers. */
-async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
+async function versionsOfJobs(site: Site, inMlflow: readonly MlflowVersion[]): Promise<Map<string, string[]>> {
   const { rows } = await site.database.query<{ model: string }>(
     `select distinct spec->'model'->>'name' as model from jobs where project = $1 and spec->'model'->>'name' is not null`,
     [PROJECT],
   );
   const found = new Map<string, string[]>();
   const add = (jobId: string, version: string): void => void found.set(jobId, [...(found.get(jobId) ?? []), version]);
-  const { mlflow } = site.peers;
   for (const { model } of rows) {
     const path = `/v1/models/${model}/versions?project=${PROJECT}&limit=200`;
     for (let cursor: string | null = null, first = true; first || cursor !== null; first = false) {
@@ -122,8 +122,7 @@ async function versionsOfJobs(site: Site): Promise<Map<string, string[]>> {
       cursor = page.nextCursor ?? null;
     }
   }
-  if (mlflow !== null)
-    for (const twin of twinsAmong(await versionsInMlflow(mlflow.url), found)) add(twin.jobId, twin.version);
+  for (const twin of twinsAmong(inMlflow, found)) add(twin.jobId, twin.version);
   return found;
 }
 
@@ -177,10 +176,9 @@ function twinsAmong(
 }
 
 /** Where MLflow shows another stage than the ledger says; the gateway would hide it. */
-async function strangeStages({ database, peers }: Site): Promise<string[]> {
-  if (peers.mlflow === null) return [];
+async function strangeStages({ database }: Site, inMlflow: readonly MlflowVersion[]): Promise<string[]> {
   const shown = new Map(
-    (await versionsInMlflow(peers.mlflow.url)).map(({ tags }) => [
+    inMlflow.map(({ tags }) => [
       `${tags.get('trainyard.name')}/${tags.get('trainyard.version')}`,
       tags.get('trainyard.stage'),
     ]),

@@ -1,5 +1,5 @@
 import type { RlhfSpec } from '#lib/contracts/rlhf-job.ts';
-import type { Threshold } from '#lib/contracts/jobs.ts';
+import { meets, type Threshold } from '#lib/contracts/jobs.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { type Architecture, at, type ModelFinding } from './findings.ts';
 import { checkIntervals, checkRank, checkSequenceLength, refuseAdapterOnAdapter } from './fine-tune-rules.ts';
@@ -106,7 +106,8 @@ function checkSafety(policy: readonly Threshold[], pointer: string): FieldError[
   });
 }
 
-function faultOf({ operator, threshold, relativeTo }: Threshold, { safer, largest }: SafetyMetric) {
+function faultOf(bound: Threshold, { safer, largest }: SafetyMetric) {
+  const { operator, relativeTo } = bound;
   const asksForLess = operator === '<' || operator === '<=';
   if (asksForLess !== (safer === 'lower'))
     return {
@@ -114,15 +115,10 @@ function faultOf({ operator, threshold, relativeTo }: Threshold, { safer, larges
       reason: `is safer the ${safer} it is: use ${safer === 'lower' ? '< or <=' : '> or >='}`,
     };
   if (relativeTo !== undefined) return null;
-  const meets = (value: number): boolean => METS[operator](value, threshold);
   const [best, worst] = asksForLess ? [0, largest] : [largest, 0];
-  if (meets(worst)) return { member: 'threshold', reason: `lies between 0 and ${largest}: every model meets that` };
-  return meets(best) ? null : { member: 'threshold', reason: `lies between 0 and ${largest}: no model meets that` };
+  if (meets(worst, bound))
+    return { member: 'threshold', reason: `lies between 0 and ${largest}: every model meets that` };
+  return meets(best, bound)
+    ? null
+    : { member: 'threshold', reason: `lies between 0 and ${largest}: no model meets that` };
 }
-
-const METS: Readonly<Record<Threshold['operator'], (value: number, threshold: number) => boolean>> = {
-  '<': (value, threshold) => value < threshold,
-  '<=': (value, threshold) => value <= threshold,
-  '>': (value, threshold) => value > threshold,
-  '>=': (value, threshold) => value >= threshold,
-};

@@ -1,4 +1,4 @@
-import type { Threshold } from '#lib/contracts/jobs.ts';
+import { meets, type Threshold } from '#lib/contracts/jobs.ts';
 import type { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 
 /** How one line of a policy came out. `actual` is null when the metric (or its paired difference) is missing. */
@@ -26,20 +26,7 @@ function checkThreshold(threshold: Threshold, metrics: readonly EvaluationMetric
   const actual = (threshold.relativeTo === 'base' ? metric?.delta : metric?.value) ?? null;
   if (actual === null || Number.isNaN(actual))
     return { threshold, actual: null, passed: false, reason: `${what} was not measured` };
-  const passed = compare(actual, threshold.operator, threshold.threshold);
+  const passed = meets(actual, threshold);
   const relation = `${what} = ${actual.toPrecision(6)}, required ${threshold.operator} ${threshold.threshold}`;
   return { threshold, actual, passed, reason: relation };
-}
-
-function compare(actual: number, operator: Threshold['operator'], bound: number): boolean {
-  switch (operator) {
-    case '<':
-      return actual < bound;
-    case '<=':
-      return actual <= bound;
-    case '>':
-      return actual > bound;
-    case '>=':
-      return actual >= bound;
-  }
 }

@@ -203,6 +203,28 @@ describe('details of a job', () => {
     ]);
   });
 
+  it('training curves keep the highest attempt of each activity; an orchestrator of the release before writes that of training', async () => {
+    const curved = await submit('curved');
+    const save = (activity: string, epoch: number, value: number) =>
+      gateway.database.query(
+        `select orchestrator_save_progress('{}', '{}', '{}', '{}', array[$1], array[$2], array['train.loss'], array[1], array[$3::float8], array[$4::int])`,
+        [curved, activity, value, epoch],
+      );
+    await save('train_reward_model', 3, 0.5);
+    await save('run_alignment_training', 1, 0.25);
+    await save('train_reward_model', 2, 9);
+    await gateway.database.query(
+      `select orchestrator_save_progress('{}', '{}', '{}', '{}', array[$1], array['train.loss'], array[1], array[0.75::float8], array[1])`,
+      [curved],
+    );
+    const { body } = await gateway.call(`/v1/jobs/${curved}/metrics`, { key: one.viewer });
+    expect(body['series']).toMatchObject([
+      { activity: 'run_alignment_training', points: [{ step: 1, value: 0.25 }] },
+      { activity: 'run_training', points: [{ step: 1, value: 0.75 }] },
+      { activity: 'train_reward_model', points: [{ step: 1, value: 0.5 }] },
+    ]);
+  });
+
   it('artifacts are the manifest that the upload recorded; before that, 404', async () => {
     expect(problemOf(await get('artifacts'))).toMatchObject({ status: 404, code: 'NotFound' });
     const manifest = {

@@ -6,6 +6,7 @@ import { TrainyardError } from '#lib/kernel/errors.ts';
 import { cancelJob, changeJob, deleteJob, findJob } from '../../../app/job-commands.ts';
 import type { JobRow } from '../../../app/ports.ts';
 import { submitJob } from '../../../app/submit-job.ts';
+import { explain } from '../../../domain/field-errors.ts';
 import { JobChange } from '../../../domain/submission.ts';
 import { laneSeconds, listJobs } from '../../postgres/job-queries.ts';
 import { principalOf, projectOf, scopeOf } from '../access.ts';
@@ -112,10 +113,9 @@ function submitRoute(app: App, services: HttpServices): void {
 }
 
 function submittedProject(request: FastifyRequest, body: unknown, inQuery: string | undefined): string {
-  if (typeof body !== 'object' || body === null || Array.isArray(body))
-    throw new TrainyardError('ValidationFailed', 'the request does not match its schema', {
-      fields: [{ pointer: '', message: 'must be an object' }],
-    });
+  // Before a platform admin is asked for the project: this is what is wrong then.
+  const fields = explain(Type.Object({}), body);
+  if (fields.length > 0) throw new TrainyardError('ValidationFailed', 'the job does not match its schema', { fields });
   const { project: inBody } = body as { project?: unknown };
   const named = typeof inBody === 'string' ? inBody : inQuery;
   if (named !== undefined && inQuery !== undefined && named !== inQuery)
