@@ -20,6 +20,8 @@ function checkChoices({ choices }: CategoricalParameter): FieldError[] {
 function checkNumbers(parameter: NumericParameter, sampler: SamplerSettings['type']): FieldError[] {
   const { min, max, step, log } = parameter;
   if (min > max) return [{ pointer: '/min', message: `is above max (${max})` }];
+  if (max - min === Infinity)
+    return [{ pointer: '/max', message: `is too far from min (${min}): their difference is no number` }];
   // Half a step below the minimum is drawn from, too: 1 for whole numbers.
   if (log === true && min <= 0) return [{ pointer: '/min', message: 'must be above 0 with log' }];
   if (log === true && step !== undefined && (parameter.type === 'float' || step !== 1))

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { checkSearchSpace } from './check-search-space.ts';
 import { MAX_GRID_POINTS } from './grid.ts';
@@ -31,6 +31,7 @@ describe('a search space is refused at the field that is wrong:', () => {
     ['a name used twice', parameter(INT, { name: 'x', ...INT }), '/parameters/1/name'],
     ['min above max', parameter({ type: 'float', min: 2, max: 1 }), '/parameters/0/min'],
     ['min above max of an int', parameter({ type: 'int', min: 2, max: 1 }), '/parameters/0/min'],
+    ['a range wider than any number', parameter({ type: 'float', min: -1e308, max: 1e308 }), '/parameters/0/max'],
     ['log from 0', parameter({ type: 'float', min: 0, max: 1, log: true }), '/parameters/0/min'],
     ['log from a negative int', parameter({ type: 'int', min: -1, max: 8, log: true }), '/parameters/0/min'],
     ['log with a step', parameter({ type: 'float', min: 1, max: 2, log: true, step: 0.5 }), '/parameters/0/step'],

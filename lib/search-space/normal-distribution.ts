@@ -23,7 +23,8 @@ function logNormalCdf(x: number): number {
   for (let i = 1; ; i++) {
     term *= -(2 * i - 1) * factor;
     const next = series + term;
-    if (Math.abs(next - series) <= Number.EPSILON) break;
+    // Asked this way round, a NaN ends it, too.
+    if (!(Math.abs(next - series) > Number.EPSILON)) break;
     series = next;
   }
   return -0.5 * x * x - Math.log(-x) - LOG_SQRT_TWO_PI + Math.log(series);

@@ -97,6 +97,8 @@ function numericMarginal(parameter: NumericParameter, values: readonly number[])
   const onAxis = (x: number): number => (log ? Math.log(x) : x);
   const padded = paddedRange(parameter);
   const [low, high] = [onAxis(padded.low), onAxis(padded.high)];
+  // A range whose ends have one logarithm: no kernel has a width in it, and no value is likelier than another.
+  if (low === high) return { draw: () => parameter.min, logDensity: () => 0 };
   const half = (stepOf(parameter) ?? 0) / 2;
   const observed = values.map(onAxis);
   const mu = [...observed, (low + high) / 2];

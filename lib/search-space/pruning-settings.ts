@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** Checks at `warmUpSteps`, then every `everySteps`; a report that comes later is checked then. */
 const checkPoints = (warmUpSteps: number, everySteps: number) => ({

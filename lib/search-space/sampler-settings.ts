@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** How a search chooses its next configuration. */
 export const SamplerSettings = Type.Union([

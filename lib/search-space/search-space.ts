@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** Parallel coordinates and marginals of more parameters than this tell nobody anything, and TPE needs far more trials than a sweep has. */
 const MAX_PARAMETERS = 64;

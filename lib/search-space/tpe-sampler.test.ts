@@ -90,6 +90,11 @@ describe('as Optuna 5.0.0', () => {
   });
 });
 
+it('the cut-off normal distribution of bounds that are no numbers is no number, at once', () => {
+  expect(logNormalMass(NaN, NaN)).toBeNaN();
+  expect(truncatedNormalQuantile(0.5, NaN, NaN)).toBeNaN();
+});
+
 it('erfc has the values of the tables', () => {
   // Abramowitz and Stegun, table 7.1; the last one: mpmath.
   for (const [x, expected] of [
@@ -247,6 +252,17 @@ describe('TPE', () => {
   it('chooses nothing where there is nothing to choose', () => {
     const fixed: SearchSpace = { parameters: [{ name: 'x', type: 'int', min: 3, max: 3 }] };
     expect(ask(finished(20), 20, fixed)).toEqual({ x: 3 });
+  });
+
+  it('draws from a log range that is too narrow for two logarithms', () => {
+    const min = 1.3474e-4;
+    const narrow: SearchSpace = {
+      parameters: [{ name: 'x', type: 'float', min, max: min * (1 + Number.EPSILON), log: true }],
+    };
+    expect(Math.log(min * (1 + Number.EPSILON))).toBe(Math.log(min));
+    expect(min * (1 + Number.EPSILON)).toBeGreaterThan(min);
+    const trials = finished(20).map((trial) => ({ ...trial, configuration: { x: min } }));
+    expect(ask(trials, 20, narrow)).toEqual({ x: min });
   });
 
   it('ignores values that the space does not have', () => {

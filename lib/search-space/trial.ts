@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { Choice, ParameterName } from './search-space.ts';
 
 export const Direction = Type.Union([Type.Literal('minimize'), Type.Literal('maximize')]);
