@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     // Two cores: more workers than that only makes timings worse.
     maxWorkers: 2,
+    server: { deps: { external: [/lib\/vendor\//] } },
     projects: [
       {
         test: {

@@ -1,4 +1,4 @@
-import type { TObject } from 'typebox';
+import type { TObject } from '#typebox';
 import { describe, expect, it } from 'vitest';
 import { PINS } from '../../scripts/peers/pins.ts';
 import { CpuWorkerConfig } from '../../services/cpu-worker/config.ts';

@@ -63,7 +63,9 @@ const PACKAGES: Readonly<Record<string, readonly RegExp[]>> = {
   '@fastify/swagger': [/^services\/gateway\/adapters\//],
   '@fastify/swagger-ui': [/^services\/gateway\/adapters\//],
   'onnxruntime-node': [/^services\/gpu-worker\/trainer\//],
-  typebox: [/./],
+  // The bundle in lib/vendor; the package itself is loaded by nobody.
+  '#typebox': [/./],
+  rolldown: [/^scripts\/typebox-bundle\.ts$/],
   vitest: [/^vitest\.config\.ts$/],
 };
 
@@ -115,7 +117,7 @@ it('a domain knows its own service’s domain, the kernel, search spaces, the st
     isFile
       ? !target.startsWith(`services/${serviceOf(from)}/domain/`) &&
         !/^lib\/(kernel|search-space|statistics|contracts|datasets\/documents)\//.test(target)
-      : target !== 'xstate' && target !== 'typebox',
+      : target !== 'xstate' && target !== '#typebox',
   );
   expect(show(wrong)).toEqual([]);
 });
@@ -180,7 +182,7 @@ it('the statistics are pure: they import themselves, the kernel and schemas', ()
   expect(statistics.length).toBeGreaterThan(10);
   const wrong = statistics.filter(
     ({ target, isFile }) =>
-      (!isFile && target !== 'typebox') || (isFile && !/^lib\/(kernel|statistics)\//.test(target)),
+      (!isFile && target !== '#typebox') || (isFile && !/^lib\/(kernel|statistics)\//.test(target)),
   );
   expect(show(wrong)).toEqual([]);
 });
@@ -219,6 +221,13 @@ it('every module of Node is imported as node:…, so that no package can take it
     'zlib',
   ]);
   expect(show(imports.filter(({ target, isFile }) => !isFile && builtins.has(target)))).toEqual([]);
+});
+
+it('nothing that lives long imports node:http: lib/service/node-http.ts has it without the 11 MB that come along', () => {
+  const wrong = imports.filter(
+    ({ from, target, typeOnly }) => /^node:https?$/.test(target) && !typeOnly && !/^(bench|scripts)\//.test(from),
+  );
+  expect(show(wrong)).toEqual([]);
 });
 
 it('only main.ts reads the environment of the process', () => {

@@ -80,7 +80,7 @@ function resolved(from: string, specifier: string, typeOnly: boolean): Import {
   return { from, target: packageOf(specifier), isFile: false, typeOnly };
 }
 
-/** `@scope/name/part` -> `@scope/name`; `name/part` -> `name`; `node:x` stays. */
+/** `@scope/name/part` -> `@scope/name`; `name/part` -> `name`, also with `#` before it; `node:x` stays. */
 function packageOf(specifier: string): string {
   if (specifier.startsWith('node:')) return specifier;
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
