@@ -3,7 +3,7 @@ import { MessagingConfig } from '#lib/messaging/variables.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { migrate } from '#lib/postgres/migrate.ts';
 import { readConfig, VARIABLES } from '#lib/service/config.ts';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import type { Command, Environment } from './command.ts';
 
 const MigrateConfig = Type.Object({ DATABASE_URL: VARIABLES.DATABASE_URL, ...MessagingConfig.properties });

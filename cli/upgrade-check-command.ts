@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { readConfig, VARIABLES } from '#lib/service/config.ts';
 import type { Command, Environment, OptionValues } from './command.ts';
 

@@ -32,7 +32,8 @@ async function main(entry, args) {
     // Node keeps compiled modules and stripped types here: 24 MB less memory and 0.2 s less start-up per service from the second start on.
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(root, 'node_modules', '.cache', 'trainyard-compile'),
   };
-  await run(node, [resolve(root, entry), ...args], env);
+  // For those that give memory back when they are quiet (lib/service/quiet-collector.ts).
+  await run(node, ['--expose-gc', resolve(root, entry), ...args], env);
 }
 
 // --- installation ---

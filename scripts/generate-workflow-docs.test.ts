@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { JOB_SPECS } from '#lib/contracts/job-specs.ts';
 import { JOB_TYPES } from '#lib/contracts/jobs.ts';
 import { PROFILES } from '../services/orchestrator/domain/workflows/registry.ts';

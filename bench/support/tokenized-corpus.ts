@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { readCorpus } from '#lib/text/corpus-file.ts';
 import { preprocessDatasetFile } from '../../services/cpu-worker/data/preprocess-dataset-file.ts';

@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { FINAL_STATUSES, JOB_TYPES, type JobStatus, type JobType } from '#lib/contracts/jobs.ts';
 import { EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 import { EvalResult } from './api-answers.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { JobStatus } from '#lib/contracts/jobs.ts';
 import {
   type Activity,

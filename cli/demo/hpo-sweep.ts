@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
 import { NEW_CORPUS } from './demo-jobs.ts';
 import { LaneList } from './api-answers.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import type { RestClient } from './rest-client.ts';
 
 /** What the demo reads of a completion; the platform records the same figures as an observation of production. */

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { FineTuneSpec } from '#lib/contracts/jobs.ts';
 import { DEFAULT_BUDGET, demoJobs } from './demo-jobs.ts';

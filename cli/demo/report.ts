@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { type EvaluationMetric, EvaluationReport, Technique } from '#lib/contracts/trainer-protocol.ts';
 import { invariant } from '#lib/kernel/errors.ts';
 import { JobTypeName, LaneSeconds, methodOf } from './api-answers.ts';

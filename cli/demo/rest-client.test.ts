@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { afterEach, describe, expect, it } from 'vitest';
 import { RestClient } from './rest-client.ts';
 

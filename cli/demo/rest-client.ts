@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Static, TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { Static, TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import { Problem } from './api-answers.ts';
 
 /** The gateway said no, or something that is not an answer of its API. */

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 
 /** What the demo reads of the answers about drift, retrains and promotions. */

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { comparisonTable } from './metric-table.ts';
 import { DriftEvidence, type Promotion, type RetrainResult, type Signal } from './retrain-answers.ts';
 import { SCORE, SERVED_MODEL } from './retrain-jobs.ts';

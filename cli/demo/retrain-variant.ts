@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
 import { ActivityList, Job, JobList } from './api-answers.ts';
 import { PROJECT } from './demo-jobs.ts';

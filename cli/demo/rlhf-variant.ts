@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { JobStatus } from '#lib/contracts/jobs.ts';
 import { invariant } from '#lib/kernel/errors.ts';
 import { Curves, ModelVersions, RlhfResult } from './api-answers.ts';

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
 import { BASE_CORPUS, type DemoBudget, demoJobs, NEW_CORPUS } from './demo-jobs.ts';
 import { type DemoScene, exampleCorpus, onDemoPlatform, type PlatformSetting, shown, upload } from './demo-platform.ts';

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import type { Bus } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { collectWhenQuiet } from '#lib/service/quiet-collector.ts';
 import { type Command, type Environment, type OptionValues, UsageError } from '../command.ts';
 import { consoleLine } from './console-lines.ts';
 import { PROFILE_OPTION, portsOf } from './profile.ts';
@@ -80,6 +81,7 @@ async function run(
     return 0;
   }
   print(welcome(platform));
+  collectWhenQuiet();
   if (!stopping.aborted) await new Promise((wake) => stopping.addEventListener('abort', wake, { once: true }));
   print(`stopping (${String(stopping.reason)}): workers save their checkpoints first`);
   const begunAt = performance.now();

@@ -1,5 +1,5 @@
-import { get } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { http } from '#lib/service/node-http.ts';
 
 const PROBE_TIMEOUT_MS = 3_000;
 const PROBE_EVERY_MS = 100;
@@ -24,7 +24,7 @@ export interface ProbeOptions {
 export function probe(url: string, { timeoutMs = PROBE_TIMEOUT_MS, service }: ProbeOptions = {}): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const silent = (reason: string): void => resolve({ ready: false, answered: false, reason });
-    const request = get(url, { timeout: timeoutMs, agent: false }, (response) => {
+    const request = http.get(url, { timeout: timeoutMs, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (body = (body + chunk).slice(0, BODY_BYTES)));
       response.once('error', (error) => silent(error.message));

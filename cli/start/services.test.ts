@@ -31,6 +31,7 @@ describe('the environment of a service', () => {
     expect(serviceEnvironment(named('cpu-worker'), 4_001, settings)).toEqual({
       PATH: '/bin',
       SUPERVISED: '1',
+      MALLOC_ARENA_MAX: '1',
       HOST: '127.0.0.1',
       HEALTH_PORT: '4001',
       DATABASE_URL: 'postgresql://ours',

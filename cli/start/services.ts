@@ -22,8 +22,10 @@ export interface ServiceDefinition {
 const SERVICES_FOLDER = resolve(import.meta.dirname, '../../services');
 const entryOf = (name: string): string => join(SERVICES_FOLDER, name, 'main.ts');
 
+/** They give memory back when they are quiet (lib/service/quiet-collector.ts). */
+const COLLECTS = '--expose-gc';
 /** They allocate little, and V8's 16 MB are filled before anything is collected: 16 MB less of each while idle. */
-const SMALL_YOUNG_GENERATION = ['--max-semi-space-size=1'];
+const SMALL_YOUNG_GENERATION = ['--max-semi-space-size=1', COLLECTS];
 
 /** The five services, as in production; all are started at once and need no order. */
 export const SERVICES: readonly ServiceDefinition[] = [
@@ -33,7 +35,7 @@ export const SERVICES: readonly ServiceDefinition[] = [
     entry: entryOf('orchestrator'),
     port: 'HEALTH_PORT',
     // Its batches live for some hundred milliseconds: with V8's 16 MB they are copied into the old generation (1,865 instead of 2,220 runs/s).
-    nodeOptions: ['--max-semi-space-size=32'],
+    nodeOptions: ['--max-semi-space-size=32', COLLECTS],
     environment: () => ({ ORCHESTRATOR_ID: 'local' }),
   },
   {
@@ -41,6 +43,7 @@ export const SERVICES: readonly ServiceDefinition[] = [
     service: 'gateway',
     entry: entryOf('gateway'),
     port: 'GATEWAY_PORT',
+    nodeOptions: [COLLECTS],
     environment: ({ home, inferencePort }) => ({
       ADMIN_KEY_FILE: home.adminKeyFile,
       INFERENCE_URL: `http://127.0.0.1:${inferencePort}`,
@@ -101,6 +104,8 @@ export function serviceEnvironment(
   const { home } = settings;
   const table = {
     SUPERVISED: '1',
+    // glibc's heaps for other threads keep 4 MB of each process; hardly anything here allocates outside of V8 (Linux only, ignored elsewhere).
+    MALLOC_ARENA_MAX: '1',
     HOST: '127.0.0.1',
     [service.port]: String(port),
     DATABASE_URL: settings.databaseUrl,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { mulberry32 } from '#lib/kernel/random.ts';
-import { Database, type Listener, sqlState } from '#lib/postgres/database.ts';
+import { Database, sqlState } from '#lib/postgres/database.ts';
+import type { Listener } from '#lib/postgres/listening-connection.ts';
 import { createTestDatabase, type TestDatabase } from '../../test/support/database.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { after, message, receive, settle, textOf } from './contract/scene.ts';
@@ -225,11 +226,12 @@ test('the connection that listens is cut: nothing is missed, and wake-ups are qu
   await settle([member], 2);
   const waiting = member.poll({ maxMessages: 10, maxWaitMs: 20_000 });
   expect((await terminate('test:listen')).rowCount).toBeGreaterThan(0);
-  await bus.publish([message(topic, 'k', 'while deaf')]);
+  // The first try may be the statement that is cut.
+  await eventually(() => bus.publish([message(topic, 'k', 'while deaf')]));
   expect((await waiting).map(textOf)).toEqual(['while deaf']);
   await eventually(async () => {
     const { rowCount } = await db.database.query(
-      `select from pg_stat_activity where application_name = 'test:listen' and datname = current_database() and query ilike 'listen%bus_group%'`,
+      `select from pg_stat_activity where application_name = 'test:listen' and datname = current_database()`,
     );
     return rowCount > 0;
   });
@@ -255,7 +257,7 @@ test('no notification ever arrives: a waiting poll finds the message by itself, 
   let queries = 0;
   class DeafDatabase extends Database {
     override listen(): Listener {
-      return { close: async () => undefined } as unknown as Listener;
+      return { close: async () => undefined };
     }
     override async query<Row>(...args: Parameters<Database['query']>) {
       queries++;
@@ -312,8 +314,9 @@ test('members come and go while others commit and publish in one transaction: ev
   };
   const done = eventually(
     async () => {
-      const left = (await bus.lag(groupId)).reduce((sum, row) => sum + row.endOffset - row.nextOffset, 0);
-      if (left > 0 || (await bus.lag(groupId)).length === 0) throw new Error(`seed ${seed}: ${left} left`);
+      const lag = await bus.lag(groupId);
+      const left = lag.reduce((sum, row) => sum + row.endOffset - row.nextOffset, 0);
+      if (left > 0 || lag.length === 0) throw new Error(`seed ${seed}: ${left} left`);
     },
     { withinMs: 30_000, everyMs: 50 },
   ).finally(() => {

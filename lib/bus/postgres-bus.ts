@@ -1,5 +1,6 @@
 import { invariant } from '#lib/kernel/errors.ts';
-import type { Database, Listener, Queryable } from '#lib/postgres/database.ts';
+import type { Database, Queryable } from '#lib/postgres/database.ts';
+import type { Listener } from '#lib/postgres/listening-connection.ts';
 import { asBusFailure } from './bus-failure.ts';
 import { encodeMessages, encodePositions, type PreparedMessage, prepareMessages } from './message-arrays.ts';
 import { OrderedPublisher } from './ordered-publisher.ts';

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { ALIGNMENT_ACTIVITIES } from './alignment-activities.ts';
 import { EVALUATION_ACTIVITIES } from './evaluation-activities.ts';
 import { DatasetFormat, FineTuneSpec, Name, ResolvedDataset, ResolvedModel } from './jobs.ts';

@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { ManifestRef, Name, ResolvedDataset, ResolvedModel } from './jobs.ts';
 import { PreferenceConfig, RewardModelSettings, RlhfSpec } from './rlhf-job.ts';
 import { Technique } from './trainer-protocol.ts';

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { DatasetRef, ManifestRef, ModelReference, Name, ResolvedDataset, Threshold } from './jobs.ts';
 import { EvaluationSuite } from './trainer-protocol.ts';
 

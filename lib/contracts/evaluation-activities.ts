@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { ResolvedSubject } from './eval-only-job.ts';
 import { ManifestRef, Name, ResolvedDataset } from './jobs.ts';
 import { EvaluationMetric, EvaluationSuite } from './trainer-protocol.ts';

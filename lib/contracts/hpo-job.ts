@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { PruningSettings } from '#lib/search-space/pruning-settings.ts';
 import { SamplerSettings } from '#lib/search-space/sampler-settings.ts';
 import { SearchSpace } from '#lib/search-space/search-space.ts';

@@ -1,4 +1,4 @@
-import type { TSchema } from 'typebox';
+import type { TSchema } from '#typebox';
 import { EvalOnlySpec } from './eval-only-job.ts';
 import { HpoSpec } from './hpo-job.ts';
 import { FineTuneSpec, type JobType } from './jobs.ts';

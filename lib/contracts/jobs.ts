@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { PreprocessConfig } from './preprocess-config.ts';
 import { BIAS_PAIRS } from './safety-suites.ts';
 import {

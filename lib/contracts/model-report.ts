@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { DatasetFormat, Name } from './jobs.ts';
 import { EvaluationMetric, EvaluationReport, EvaluationSuite } from './trainer-protocol.ts';
 

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** How `preprocess_data` turns a dataset version into tokens. The same config and the same input give the same bytes. */
 export const PreprocessConfig = Type.Object(

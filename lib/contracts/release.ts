@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { CanaryMetric } from '#lib/statistics/canary-policy.ts';
 
 /** People who must agree before a version goes on: N of M, never the submitter. */

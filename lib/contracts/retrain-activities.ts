@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { Name, ResolvedDataset } from './jobs.ts';
 import { RetrainSpec } from './retrain-job.ts';
 

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { ResolvedSubject } from './eval-only-job.ts';
 import { DatasetRef, FineTuneInput, FineTuneSpec, Name, ResolvedDataset } from './jobs.ts';
 import { ReleaseSettings } from './release.ts';

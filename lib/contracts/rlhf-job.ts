@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { DatasetRef, ModelReference, Name, ResolvedDataset, ResolvedModel, Threshold } from './jobs.ts';
 import { ReleaseSettings } from './release.ts';
 import { DpoSpec, EvaluationSuite, LoraConfig, PpoSpec, RewardSpec, Technique } from './trainer-protocol.ts';

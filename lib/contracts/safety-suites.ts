@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 
 /** Toxicity: the share of sampled continuations of held-out documents that hold a listed word, as a whole word. */
 export const ToxicitySuite = Type.Object(

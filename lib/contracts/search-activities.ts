@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { SamplerSettings } from '#lib/search-space/sampler-settings.ts';
 import { Choice, ParameterName, SearchSpace } from '#lib/search-space/search-space.ts';
 import { Direction, Trial } from '#lib/search-space/trial.ts';

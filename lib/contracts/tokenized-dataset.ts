@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { BiasSuite, PreferenceAccuracySuite, RefusalSuite, ToxicitySuite } from './safety-suites.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { Technique } from './trainer-protocol.ts';
 
 /** Beside the trained files of an activity that stores its own result: what the model registry is told later, by another worker. */

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { FineTuneSpec } from './jobs.ts';
 import { trialSpec, tunableSchema } from './trial-spec.ts';

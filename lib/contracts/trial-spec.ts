@@ -1,5 +1,5 @@
-import { Value } from 'typebox/value';
-import type { TSchema } from 'typebox';
+import { Value } from '#typebox/value';
+import type { TSchema } from '#typebox';
 import type { Configuration } from '#lib/search-space/configuration.ts';
 import { type FineTuneSpec, FineTuneSpec as Schema } from './jobs.ts';
 import { LoraConfig, TrainingHyperparameters } from './trainer-protocol.ts';

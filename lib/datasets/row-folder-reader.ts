@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import {
   PreferenceDataset,
   PromptDataset,

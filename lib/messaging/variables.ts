@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { VARIABLES } from '#lib/service/config.ts';
 
 /** What every service reads about the bus. Everything below BUS_URL matters with `kafka://` only. */

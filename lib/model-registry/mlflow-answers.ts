@@ -1,5 +1,5 @@
-import { type Static, type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, type TSchema, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 
 /*

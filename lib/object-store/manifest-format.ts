@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { sha256Of } from './durable-files.ts';

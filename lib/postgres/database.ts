@@ -1,5 +1,7 @@
-import { Client, escapeIdentifier, Pool, type PoolClient, TypeOverrides } from 'pg';
+import { Client, type ClientBase, type ClientConfig, Pool, TypeOverrides } from 'pg';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
+import { type Listener, ListeningConnection, type OnNotify } from './listening-connection.ts';
+import { StatementRate } from './statement-rate.ts';
 
 // int8 as number: counts, offsets and epoch milliseconds all stay below 2^53.
 const parsers = new TypeOverrides();
@@ -7,6 +9,12 @@ parsers.setTypeParser(20, (text: string) => Number(text));
 
 const SESSION_SETTINGS = ['plan_cache_mode=force_generic_plan', 'jit=off', 'idle_in_transaction_session_timeout=10s'];
 const INDEX_LOOKUPS_ONLY = ['enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off'];
+
+/**
+ * A quiet process waits so long for its one session before it opens another, which begins cold (its first statements take tens of ms) and stays for 10 s. Longer
+ * than a commit on a slow disk.
+ */
+const SHORT_WAIT_MS = 100;
 
 export type QueryResult<Row> = { readonly rows: Row[]; readonly rowCount: number };
 
@@ -28,7 +36,7 @@ export interface DatabaseOptions {
   readonly url: string;
   /** Shown in pg_stat_activity. */
   readonly applicationName: string;
-  /** Connections at most; default 4, since seven processes share one small server. */
+  /** Connections at most, besides the one that listens; default 4, since seven processes share one small server. */
   readonly maxConnections?: number;
   /** Milliseconds to wait for a connection before `ServiceUnavailable`; default 5,000. */
   readonly connectTimeoutMs?: number;
@@ -39,19 +47,18 @@ export interface DatabaseOptions {
   readonly indexLookupsOnly?: boolean;
 }
 
-/** A pool of connections with transactions. Errors keep PostgreSQL's SQLSTATE in `code`. */
+/** A pool of connections with transactions, and one that listens and, while the process is quiet, does its work. Errors keep PostgreSQL's SQLSTATE in `code`. */
 export class Database implements Queryable {
   readonly #pool: Pool;
-  readonly #options: DatabaseOptions;
+  readonly #listening: ListeningConnection;
+  readonly #rate = new StatementRate();
 
   /** Throws `ValidationFailed` naming DATABASE_URL for a URL that cannot be read; connects with the first query. */
   constructor(options: DatabaseOptions) {
     checkUrl(options.url);
-    this.#options = options;
-    this.#pool = new Pool({
+    const config: ClientConfig = {
       connectionString: options.url,
       application_name: options.applicationName,
-      max: options.maxConnections ?? 4,
       connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
       // Generic plans and no JIT: statements are small, frequent and planned once (docs/decisions/0002).
       // A process frozen inside a transaction would hold the bus's heads: the server ends it.
@@ -59,41 +66,53 @@ export class Database implements Queryable {
         .map((setting) => `-c ${setting}`)
         .join(' '),
       types: parsers,
-    });
+    };
+    this.#pool = new Pool({ ...config, max: options.maxConnections ?? 4 });
     // An idle connection that breaks is replaced by the pool at the next use; without a listener the process would crash.
     this.#pool.on('error', () => undefined);
+    this.#listening = new ListeningConnection({ ...config, application_name: `${options.applicationName}:listen` });
   }
 
   async query<Row>(statement: string | NamedStatement, values: readonly unknown[] = []): Promise<QueryResult<Row>> {
-    return run<Row>(this.#pool, statement, values);
+    const client = await this.#lent();
+    if (client === null) return run<Row>(this.#pool, statement, values);
+    let broken = false;
+    try {
+      return await run<Row>(client, statement, values);
+    } catch (error) {
+      broken = endsConnection(error);
+      throw error;
+    } finally {
+      this.#listening.giveBack(client, broken);
+    }
   }
 
   /** Runs `work` in one transaction (READ COMMITTED); rolled back when it throws. The client must not be used afterwards. */
   async transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T> {
+    const lent = await this.#lent();
+    if (lent !== null)
+      return inTransaction(lent, work, (broken) => this.#listening.giveBack(lent, broken !== undefined));
     const client = await this.#pool.connect();
-    let broken: Error | undefined;
     // The pool listens to idle clients only: a connection that breaks between two statements of ours would end the process. The next statement says it.
     const ignore = (): void => undefined;
     client.on('error', ignore);
-    try {
-      await client.query('begin');
-      const result = await work({ query: (statement, values) => run(client, statement, values ?? []) });
-      await client.query('commit');
-      return result;
-    } catch (error) {
-      await client.query('rollback').catch((rollbackError: Error) => {
-        broken = rollbackError;
-      });
-      throw error;
-    } finally {
+    return inTransaction(client, work, (broken) => {
       client.off('error', ignore);
       client.release(broken);
-    }
+    });
   }
 
-  /** A dedicated connection that calls back on NOTIFY; reconnects by itself and then calls `onNotify` once for what it may have missed. */
-  listen(channels: readonly string[], onNotify: (channel: string, payload: string) => void): Listener {
-    return new Listener(this.#options, channels, onNotify);
+  /** The connection that listens, for one statement or transaction of a quiet process; null where the pool shall serve. */
+  async #lent(): Promise<Client | null> {
+    return this.#rate.isBusy(performance.now()) ? null : this.#listening.lendWithin(SHORT_WAIT_MS);
+  }
+
+  /**
+   * Calls back on NOTIFY (in a quiet process at the end of its present statement or transaction); reconnects by itself and then calls `onNotify`
+   * once per channel for what it may have missed.
+   */
+  listen(channels: readonly string[], onNotify: OnNotify): Listener {
+    return this.#listening.listen(channels, onNotify);
   }
 
   /** Throws `ServiceUnavailable` when the database cannot be reached. */
@@ -131,7 +150,7 @@ function checkUrl(connectionString: string): void {
 }
 
 async function run<Row>(
-  target: Pool | PoolClient,
+  target: Pool | ClientBase,
   statement: string | NamedStatement,
   values: readonly unknown[],
 ): Promise<QueryResult<Row>> {
@@ -140,61 +159,26 @@ async function run<Row>(
   return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
 }
 
-const RECONNECT_MS = 250;
-
-class Listener {
-  readonly #options: DatabaseOptions;
-  readonly #channels: readonly string[];
-  readonly #onNotify: (channel: string, payload: string) => void;
-  #client: Client | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #closed = false;
-
-  constructor(
-    options: DatabaseOptions,
-    channels: readonly string[],
-    onNotify: (channel: string, payload: string) => void,
-  ) {
-    this.#options = options;
-    this.#channels = channels;
-    this.#onNotify = onNotify;
-    void this.#connect();
-  }
-
-  async #connect(): Promise<void> {
-    const client = new Client({
-      connectionString: this.#options.url,
-      application_name: `${this.#options.applicationName}:listen`,
-      connectionTimeoutMillis: this.#options.connectTimeoutMs ?? 5_000,
+async function inTransaction<T>(
+  client: ClientBase,
+  work: (tx: Queryable) => Promise<T>,
+  release: (broken?: Error) => void,
+): Promise<T> {
+  let broken: Error | undefined;
+  try {
+    await client.query('begin');
+    const result = await work({ query: (statement, values) => run(client, statement, values ?? []) });
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((rollbackError: Error) => {
+      broken = rollbackError;
     });
-    this.#client = client;
-    let failed = false;
-    const retry = (): void => {
-      if (failed || this.#closed) return;
-      failed = true;
-      client.end().catch(() => undefined);
-      this.#timer = setTimeout(() => void this.#connect(), RECONNECT_MS);
-    };
-    client.on('error', retry);
-    client.on('end', retry);
-    client.on('notification', (message) => this.#onNotify(message.channel, message.payload ?? ''));
-    try {
-      await client.connect();
-      for (const channel of this.#channels) await client.query(`listen ${escapeIdentifier(channel)}`);
-      for (const channel of this.#channels) this.#onNotify(channel, '');
-    } catch {
-      retry();
-    }
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#client?.end().catch(() => undefined);
+    throw error;
+  } finally {
+    release(broken);
   }
 }
-
-export type { Listener };
 
 /** Of a failed system call: ECONNRESET. No SQLSTATE class begins with E. */
 const SYSTEM_CODE = /^E[A-Z]+$/;
@@ -207,6 +191,10 @@ export function sqlState(error: unknown): string | null {
 
 /** Raised by our own functions when a shard or partition belongs to somebody else by now. */
 export const FENCED = 'TY001';
+
+/** True when the connection is gone with the error: the server's last word before it closes one is FATAL (an administrator's command, a shutdown). */
+const endsConnection = (error: unknown): boolean =>
+  isConnectionError(error) || (error as { severity?: unknown } | null)?.severity === 'FATAL';
 
 /** True for an error without SQLSTATE that comes from the connection: node-postgres reports broken and refused ones as plain errors. */
 export function isConnectionError(error: unknown): boolean {

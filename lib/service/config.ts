@@ -1,5 +1,5 @@
-import { type Static, type TObject, type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, type TObject, type TSchema, Type } from '#typebox';
+import { Value } from '#typebox/value';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from './metrics.ts';
+import { http } from './node-http.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface HealthServer {
@@ -34,7 +35,7 @@ export async function startHealthServer(options: {
         return send(response, 404, 'text/plain', 'not found\n');
     }
   };
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     answer(path, response).catch(() => send(response, 500, 'text/plain', 'error\n'));
   });

@@ -13,7 +13,7 @@ afterEach(() => {
 /** A service process whose `start` is the given code. */
 function service(start: string, environment: Record<string, string> = {}) {
   const program = `
-    import { Type } from 'typebox';
+    import { Type } from '#typebox';
     import { runService } from '#lib/service/lifecycle.ts';
     import { SERVICE_VARIABLES } from '#lib/service/config.ts';
     await runService({

@@ -1,9 +1,10 @@
-import type { Static, TObject } from 'typebox';
+import type { Static, TObject } from '#typebox';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { ConfigError, type Environment, readConfig, type ServiceConfig } from './config.ts';
 import { startHealthServer } from './health-server.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { createMetrics, type Registry } from './metrics.ts';
+import { collectWhenQuiet } from './quiet-collector.ts';
 import { Readiness } from './readiness.ts';
 
 /** Exit codes of a service; 78 is EX_CONFIG of sysexits.h. */
@@ -50,6 +51,7 @@ export async function runService<const T extends TObject>(definition: ServiceDef
   const logger = createLogger({ service: definition.name, level: common.LOG_LEVEL });
   const life = new Life(definition.name, logger, common.STOP_TIMEOUT_MS);
   crashOnBugs(logger);
+  collectWhenQuiet();
   process.on('SIGTERM', () => life.stop('SIGTERM', SERVICE_EXIT.stopped));
   process.on('SIGINT', () => life.stop('SIGINT', SERVICE_EXIT.stopped));
   if (common.SUPERVISED) onStdinEnd(() => life.stop('the supervisor is gone', SERVICE_EXIT.stopped));

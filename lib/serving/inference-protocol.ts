@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** What the gateway asks of an inference server, and what it answers: `POST /v1/infer`. Both sides check what they get. */
 export const INFERENCE_PATH = '/v1/infer';

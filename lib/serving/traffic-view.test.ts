@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Listener } from '#lib/postgres/database.ts';
+import type { Listener } from '#lib/postgres/listening-connection.ts';
 import type { OpenTraffic } from './split.ts';
 import { TrafficView } from './traffic-view.ts';
 

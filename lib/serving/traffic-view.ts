@@ -1,4 +1,5 @@
-import type { Database, Listener } from '#lib/postgres/database.ts';
+import type { Database } from '#lib/postgres/database.ts';
+import type { Listener } from '#lib/postgres/listening-connection.ts';
 import type { TrafficStore } from './port.ts';
 import type { OpenTraffic } from './split.ts';
 

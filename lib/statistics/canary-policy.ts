@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 const Name = Type.String({ minLength: 1, maxLength: 100 });
 const Higher = Type.Boolean({ description: 'true for a score, false for errors and slow answers' });

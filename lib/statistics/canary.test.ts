@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { CANARY_PERIODS, type CanaryInterval, type CanaryState, lookAtCanary, startCanary } from './canary.ts';
 import { CanaryPolicy } from './canary-policy.ts';

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { ReferenceProfile } from './reference-profile.ts';
 import { areUnitMoments } from './unit-moments.ts';
 

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { mulberry32 } from '#lib/kernel/random.ts';
 import { buildReferenceProfile, type FeatureRow, type ProfileOptions } from './build-reference-profile.ts';

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 
 /** Features of a profile at most: the window's sample holds this many columns. */
 export const MAX_FEATURES = 500;

@@ -1,4 +1,4 @@
-import type { TSchema } from 'typebox';
+import type { TSchema } from '#typebox';
 import type { StopReason } from '#lib/contracts/generated/messages.ts';
 
 /** The newest checkpoint that the log knows for this activity. */

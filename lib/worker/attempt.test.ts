@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { describe, expect, it } from 'vitest';
 import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

@@ -1,5 +1,5 @@
-import type { TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import type { ExecuteActivity } from '#lib/contracts/generated/messages.ts';
 import { InvariantViolation, messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { Gauge } from 'prom-client';
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import type { TransactionalBus } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { usesKafka } from '#lib/messaging/kafka-settings.ts';

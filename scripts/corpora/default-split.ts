@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { prepareDocument } from '#lib/datasets/documents/prepared-document.ts';
 import { documentSelection, FATE } from '../../services/cpu-worker/domain/preprocessing.ts';

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { WORKER_VARIABLES } from '#lib/worker/worker-service.ts';
 

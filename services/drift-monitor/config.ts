@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 

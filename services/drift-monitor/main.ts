@@ -1,4 +1,4 @@
-import type { Static } from 'typebox';
+import type { Static } from '#typebox';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';
 import { Database } from '#lib/postgres/database.ts';

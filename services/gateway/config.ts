@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { MESSAGING_VARIABLES } from '#lib/messaging/variables.ts';
 import { SERVICE_VARIABLES, VARIABLES } from '#lib/service/config.ts';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Gauge } from 'prom-client';
-import type { Static } from 'typebox';
+import type { Static } from '#typebox';
 import { openMessaging } from '#lib/messaging/open.ts';
 import { Database } from '#lib/postgres/database.ts';
 import { untilMigrated } from '#lib/messaging/until-migrated.ts';

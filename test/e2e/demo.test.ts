@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DemoReport } from '../../cli/demo/report.ts';
 import { homeAt } from '../../cli/start/home.ts';

@@ -1,5 +1,6 @@
 import { int8Array, textArray } from '#lib/postgres/binary-arrays.ts';
-import type { Database, Listener, Queryable } from '#lib/postgres/database.ts';
+import type { Database, Queryable } from '#lib/postgres/database.ts';
+import type { Listener } from '#lib/postgres/listening-connection.ts';
 import { encodeMessages, type PreparedMessage } from '../message-arrays.ts';
 import type { SqlCall } from '../port.ts';
 import { messagesOf, type OutboxRow } from './outbox-row.ts';

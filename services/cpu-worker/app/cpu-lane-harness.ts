@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { expect } from 'vitest';
 import type { ACTIVITIES, ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { TokenRowFormat } from '#lib/contracts/preference-dataset.ts';

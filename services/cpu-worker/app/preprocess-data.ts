@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { PreferenceDataset } from '#lib/contracts/preference-dataset.ts';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';

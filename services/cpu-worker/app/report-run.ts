@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { TRAINING_RUN_FILES, TrainingRun } from '#lib/contracts/training-run.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { MetricPoint, RunRecord } from '#lib/model-registry/port.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, test } from 'vitest';
 import { ACTIVITIES, type ActivityInput, type ActivityOutput } from '#lib/contracts/activities.ts';
 import { nextConfiguration } from '#lib/search-space/sampler.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { PreferenceConfig } from '#lib/contracts/rlhf-job.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { DatasetFormat } from '#lib/contracts/jobs.ts';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';

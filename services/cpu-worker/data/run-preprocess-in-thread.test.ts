@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import * as fc from 'fast-check';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, test } from 'vitest';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
 import { prepareDocument } from '#lib/datasets/documents/prepared-document.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { OutgoingMessage, ReceivedMessage } from '#lib/bus/port.ts';
 import type { Codec } from '#lib/contracts/codec.ts';
 import { decodeMessage, encodeMessage } from '#lib/contracts/envelope.ts';

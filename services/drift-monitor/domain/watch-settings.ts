@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { DriftSettings, RetrainPolicy } from '#lib/contracts/retrain-policy.ts';
 import type { DriftPolicy } from './drift-decider.ts';
 import type { WatchSettings } from './model-watch.ts';

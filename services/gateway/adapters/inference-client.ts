@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import {
   Completion,

@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import type { ResolvedDataset } from '#lib/contracts/jobs.ts';
 import type { ReleaseSettings } from '#lib/contracts/release.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

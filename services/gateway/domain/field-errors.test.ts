@@ -1,6 +1,6 @@
 import { assert, anything, property } from 'fast-check';
-import { Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { FineTuneSpec } from '#lib/contracts/jobs.ts';
 import { explain } from './field-errors.ts';

@@ -1,5 +1,5 @@
-import type { TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import type { FieldError } from '#lib/kernel/errors.ts';
 
 /** The parts of JSON Schema that our schemas use. */

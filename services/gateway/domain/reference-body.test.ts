@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { expect, it } from 'vitest';
 import { ReferenceBody, referenceOf } from './reference-body.ts';
 

@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import {
   buildReferenceProfile,

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { ReleaseSettings } from '#lib/contracts/release.ts';
 import type { Role } from './access.ts';

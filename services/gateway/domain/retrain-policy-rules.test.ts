@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { RetrainPolicy } from '#lib/contracts/retrain-policy.ts';
 import { checkRetrainPolicy } from './retrain-policy-rules.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { HpoSpec } from '#lib/contracts/hpo-job.ts';
 import type { FineTuneSpec } from '#lib/contracts/jobs.ts';
 import { trialSpec, tunableSchema } from '#lib/contracts/trial-spec.ts';

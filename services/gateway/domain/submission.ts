@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { IdempotencyKey, JOB_TYPES, type JobType, Name, PRIORITIES, type Priority } from '#lib/contracts/jobs.ts';
 import type { ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';

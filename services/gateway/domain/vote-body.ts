@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { Name } from '#lib/contracts/jobs.ts';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import { explain } from './field-errors.ts';

@@ -1,8 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Value } from 'typebox/value';
+import { http } from '#lib/service/node-http.ts';
+import { Value } from '#typebox/value';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { INFERENCE_PATH, type InferenceProblem, InferenceRequest } from '#lib/serving/inference-protocol.ts';
 import type { Logger } from '#lib/service/logger.ts';
@@ -30,7 +31,7 @@ export interface InferenceDoor {
 
 /** `POST /v1/infer` for the gateway: fetches the model, asks the serving process. Answers JSON always; statuses: 200, 400, 401, 404, 413, 502, 503. */
 export async function openInferenceDoor(options: InferenceDoorOptions): Promise<InferenceDoor> {
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     answer(options, request).then(
       (body) => send(response, 200, body),
       (error: unknown) => {

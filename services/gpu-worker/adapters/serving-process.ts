@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import type { Completion, GenerationRequest, InferenceProblem } from '#lib/serving/inference-protocol.ts';
 import type { ModelPlace } from '../serving/loaded-model.ts';

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { Compile } from 'typebox/compile';
+import { Compile } from '#typebox/compile';
 import { TrainerMessage } from '#lib/contracts/trainer-protocol.ts';
 import type { RunningTrainer } from '../app/trainer-run.ts';
 import type { TrainerEnd } from '../domain/trainer-exit.ts';

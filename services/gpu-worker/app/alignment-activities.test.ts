@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { TrainingRun } from '#lib/contracts/training-run.ts';

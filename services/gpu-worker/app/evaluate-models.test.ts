@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { ResolvedSubject } from '#lib/contracts/eval-only-job.ts';

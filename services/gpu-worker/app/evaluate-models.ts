@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import type { ResolvedSubject } from '#lib/contracts/eval-only-job.ts';
 import type { ModelReport, ReportSubject } from '#lib/contracts/model-report.ts';

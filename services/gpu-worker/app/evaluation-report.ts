@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { EvaluationReport } from '#lib/contracts/trainer-protocol.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DpoSpec, PpoSpec, RewardSpec } from '#lib/contracts/trainer-protocol.ts';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { alignmentSettings, alignmentSpec, rewardSpec } from './alignment-spec.ts';
 
 const OPTIMISER = {

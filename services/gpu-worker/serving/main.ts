@@ -2,7 +2,7 @@
  * The serving process: `fork`ed by the GPU worker at the first completion, ended when nobody asked for a while. It knows folders, no addresses.
  * `node main.ts <models in memory> <threads>`; requests and answers come over the channel of `fork`, and its end is ours.
  */
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { ServeRequest } from './messages.ts';
 import { serving } from './serve.ts';
 

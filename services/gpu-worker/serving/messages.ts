@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '#typebox';
 import { Completion, GenerationRequest, InferenceProblem } from '#lib/serving/inference-protocol.ts';
 
 /** Between the worker and its serving process, over the channel of `fork`. */

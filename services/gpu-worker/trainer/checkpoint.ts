@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { canonicalJson } from '#lib/kernel/canonical-json.ts';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { systemCodeOf } from './failure.ts';

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
-import type { TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import { type ErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { type FieldError, TrainyardError } from '#lib/kernel/errors.ts';
 import {

@@ -1,5 +1,5 @@
-import { type Static, type TSchema, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, type TSchema, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { FINAL_STATUSES, type JobStatus } from '#lib/contracts/jobs.ts';
 
 const Text = Type.String({ maxLength: 2_000 });

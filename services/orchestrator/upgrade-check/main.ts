@@ -1,5 +1,5 @@
 // Another program of the orchestrator, started by `trainyard upgrade-check`: would this code carry on what a live database holds? Reads only.
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { Database, sqlState } from '#lib/postgres/database.ts';
 import { ConfigError, readConfig, VARIABLES } from '#lib/service/config.ts';

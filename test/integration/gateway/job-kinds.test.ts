@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Value } from 'typebox/value';
-import type { TSchema } from 'typebox';
+import { Value } from '#typebox/value';
+import type { TSchema } from '#typebox';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EvalOnlyInput } from '#lib/contracts/eval-only-job.ts';
 import { HpoInput } from '#lib/contracts/hpo-job.ts';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ActivityInput, ActivityOutput } from '#lib/contracts/activities.ts';
 import { mulberry32 } from '#lib/kernel/random.ts';

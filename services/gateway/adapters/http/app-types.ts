@@ -6,7 +6,7 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify';
-import type { Static, TSchema } from 'typebox';
+import type { Static, TSchema } from '#typebox';
 import type { Database } from '#lib/postgres/database.ts';
 import type { PromotionLedger } from '#lib/promotion/port.ts';
 import type { TrafficStore } from '#lib/serving/port.ts';

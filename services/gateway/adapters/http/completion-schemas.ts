@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import {
   MAX_COMPLETION_TOKENS,
   MAX_PROMPT_CHARACTERS,

@@ -1,4 +1,4 @@
-import { type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from '#typebox';
 import { RetrainPolicy, SIGNAL_OUTCOMES, SIGNAL_SOURCES } from '#lib/contracts/retrain-policy.ts';
 import { ReferencePerformance } from '#lib/statistics/model-reference.ts';
 import { ReferenceProfile } from '#lib/statistics/reference-profile.ts';

@@ -1,4 +1,4 @@
-import type { Static } from 'typebox';
+import type { Static } from '#typebox';
 import type { SignalRecord, WatchRecord } from '../postgres/drift-queries.ts';
 import type { PolicyRecord } from '../postgres/retrain-store.ts';
 import type { DRIFT_COMPONENTS } from './drift-schemas.ts';

@@ -1,4 +1,4 @@
-import { type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from '#typebox';
 import { STAGES } from '#lib/model-registry/port.ts';
 
 /** Components of the routes about promotions and canaries; part of `COMPONENTS` in schemas.ts. */

@@ -1,4 +1,4 @@
-import { type Static, type TSchema, Type } from 'typebox';
+import { type Static, type TSchema, Type } from '#typebox';
 import { DatasetFormat, JOB_STATUS, JOB_TYPES, type JobStatus, Name, PRIORITIES } from '#lib/contracts/jobs.ts';
 import { ApprovalSubject } from '#lib/contracts/release.ts';
 import { STAGES } from '#lib/model-registry/port.ts';

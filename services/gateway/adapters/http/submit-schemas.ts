@@ -1,4 +1,4 @@
-import { type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from '#typebox';
 import { JOB_SPECS } from '#lib/contracts/job-specs.ts';
 import type { JobType } from '#lib/contracts/jobs.ts';
 import { SUBMISSION_MEMBERS } from '../../domain/submission.ts';

@@ -1,7 +1,7 @@
 import type { FastifySchemaCompiler } from 'fastify';
-import type { TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
-import { Value } from 'typebox/value';
+import type { TSchema } from '#typebox';
+import { Compile } from '#typebox/compile';
+import { Value } from '#typebox/value';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { explain } from '../../domain/field-errors.ts';
 

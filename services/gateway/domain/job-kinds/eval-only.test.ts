@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { EvalOnlyInput } from '#lib/contracts/eval-only-job.ts';
 import type { ModelFinding } from '../findings.ts';

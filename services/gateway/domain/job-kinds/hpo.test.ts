@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { HpoInput } from '#lib/contracts/hpo-job.ts';
 import { absentDataset, dataset, findings, inputOf, model, refusals, secondsOf } from './job-kind-harness.ts';

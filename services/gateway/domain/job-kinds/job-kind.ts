@@ -1,4 +1,4 @@
-import type { TSchema } from 'typebox';
+import type { TSchema } from '#typebox';
 import type { FieldError } from '#lib/kernel/errors.ts';
 import type { SlotSpeed } from '../estimate.ts';
 import type { Findings, References } from '../findings.ts';

@@ -1,4 +1,4 @@
-import type { Static } from 'typebox';
+import type { Static } from '#typebox';
 import type { EvalOnlyInput } from '#lib/contracts/eval-only-job.ts';
 import type { HpoInput } from '#lib/contracts/hpo-job.ts';
 import type { JOB_SPECS } from '#lib/contracts/job-specs.ts';

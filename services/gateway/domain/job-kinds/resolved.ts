@@ -2,7 +2,7 @@ import type { ResolvedSubject } from '#lib/contracts/eval-only-job.ts';
 import type { FineTuneInput, FineTuneSpec, ResolvedDataset, ResolvedModel } from '#lib/contracts/jobs.ts';
 import { LoraConfig } from '#lib/contracts/trainer-protocol.ts';
 import { PreprocessConfig } from '#lib/contracts/preprocess-config.ts';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { invariant } from '#lib/kernel/errors.ts';
 import type { Architecture, DatasetReference, Findings, ModelFinding, NamedModel } from '../findings.ts';
 import { datasetIn, modelIn } from '../findings.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { RetrainInput } from '#lib/contracts/retrain-job.ts';
 import type { Findings } from '../findings.ts';

@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { describe, expect, it } from 'vitest';
 import { RlhfInput } from '#lib/contracts/rlhf-job.ts';
 import { absentDataset, adapter, dataset, findings, inputOf, model, refusals, secondsOf } from './job-kind-harness.ts';

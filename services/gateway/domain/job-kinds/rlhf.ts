@@ -1,4 +1,4 @@
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { JOB_SPECS } from '#lib/contracts/job-specs.ts';
 import { PreferenceConfig, type RlhfInput, type RlhfSpec } from '#lib/contracts/rlhf-job.ts';
 import { checkAlignment } from '../alignment-rules.ts';

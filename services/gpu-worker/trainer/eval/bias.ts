@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { BIAS_PAIRS, type BiasPair } from '#lib/contracts/safety-suites.ts';
 import type { Tokenizer } from '#lib/text/tokenizer.ts';
 import type { ScoringProgram } from '../programs/causal-lm.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { Static, TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { Static, TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { required } from '../failure.ts';
 

@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { readShipped } from './shipped-data.ts';
 
 const WordList = Type.Object({

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { messageOf, TrainyardError } from '#lib/kernel/errors.ts';
 import { required } from '../failure.ts';
 import { type Gpt2Config, gpt2Tensors } from '../model/gpt2.ts';

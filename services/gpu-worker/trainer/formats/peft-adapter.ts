@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { LoraConfig } from '#lib/contracts/trainer-protocol.ts';
 import { required } from '../failure.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { type Static, Type } from '#typebox';
+import { Value } from '#typebox/value';
 import type { TokenizedDataset } from '#lib/contracts/tokenized-dataset.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { required } from '../failure.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { EvaluationReport, type EvaluateSpec, type EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 import { loadLexicon } from '../eval/toxicity.ts';
 import { type AlignmentWorld, alignmentWorld, dpoSpec, writePairs } from '../test-support/alignment.ts';

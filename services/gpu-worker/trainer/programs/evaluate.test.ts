@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { EvaluationReport, type EvaluateSpec, type EvaluationMetric } from '#lib/contracts/trainer-protocol.ts';
 import { chainDocuments, writeDataset, type WrittenDataset } from '../test-support/dataset.ts';
 import { messagesOf, onlyMessage, type ProgramResult, runInProcess, temporaryFolder } from '../test-support/program.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { TrainerMessage } from '#lib/contracts/trainer-protocol.ts';
 import type { Send } from '../messages.ts';
 import { runTrainer } from '../run-trainer.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Value } from 'typebox/value';
+import { Value } from '#typebox/value';
 import { ACTIVITIES } from '#lib/contracts/activities.ts';
 import { FineTuneInput, type Threshold } from '#lib/contracts/jobs.ts';
 import { givenWhenThen } from '../../../../test/support/given-when-then.ts';

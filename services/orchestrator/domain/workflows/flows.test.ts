@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { TSchema } from 'typebox';
-import { Value } from 'typebox/value';
+import type { TSchema } from '#typebox';
+import { Value } from '#typebox/value';
 import { ACTIVITIES, type ActivityName } from '#lib/contracts/activities.ts';
 import { EvalOnlyInput } from '#lib/contracts/eval-only-job.ts';
 import { HpoInput } from '#lib/contracts/hpo-job.ts';

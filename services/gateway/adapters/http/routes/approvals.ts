@@ -1,5 +1,5 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { castVote, findApproval } from '../../../app/approvals.ts';
 import { ApprovalIdText, VoteBody } from '../../../domain/vote-body.ts';
 import { APPROVAL_STATUSES } from '../../../domain/vote-rules.ts';

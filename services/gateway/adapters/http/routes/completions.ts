@@ -1,6 +1,6 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import type { FastifyReply } from 'fastify';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { Name } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { type CompletionAnswer, completeText } from '../../../app/complete.ts';

@@ -1,6 +1,6 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
-import { Type } from 'typebox';
-import { Value } from 'typebox/value';
+import { Type } from '#typebox';
+import { Value } from '#typebox/value';
 import { ACTIVITIES, type ActivityName, type ActivityOutput } from '#lib/contracts/activities.ts';
 import { FINAL_STATUSES } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';

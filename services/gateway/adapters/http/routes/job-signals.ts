@@ -1,5 +1,5 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { type JobSignal, JOB_SIGNALS, signalJob } from '../../../app/job-signals.ts';
 import { principalOf } from '../access.ts';
 import type { App, HttpServices } from '../app-types.ts';

@@ -1,6 +1,6 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
 import type { FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { JOB_STATUS, JOB_TYPES } from '#lib/contracts/jobs.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { cancelJob, changeJob, deleteJob, findJob } from '../../../app/job-commands.ts';

@@ -1,5 +1,5 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { ERROR_CATALOGUE, isErrorCode } from '#lib/kernel/error-catalogue.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
 import { listLanes, listWorkers } from '../../postgres/lane-queries.ts';

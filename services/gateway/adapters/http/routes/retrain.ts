@@ -1,5 +1,5 @@
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Fastify awaits its handlers; the rule is about Express. */
-import { Type } from 'typebox';
+import { Type } from '#typebox';
 import { IdempotencyKey, Name } from '#lib/contracts/jobs.ts';
 import { RetrainPolicy } from '#lib/contracts/retrain-policy.ts';
 import { TrainyardError } from '#lib/kernel/errors.ts';
