@@ -48,8 +48,7 @@ describe('trainyard start', () => {
   it('leaves no process behind when it is killed', async () => {
     const run = await started(home);
     const pids = alivePids(home);
-    const worker = recordedProcesses(homeAt(home).recordFile).find(({ name }) => name === 'gpu-worker');
-    const trainer = Number(await (await fetch(new URL('/child', worker?.readyUrl ?? undefined))).text());
+    const trainer = await childOfWorker(home);
     run.child.kill('SIGKILL');
     await run.exit;
     const gone = (): Promise<boolean> =>
@@ -67,9 +66,11 @@ describe('trainyard start', () => {
   it('starts at once after it was killed, although deaf services and PostgreSQL are still there', async () => {
     const killed = await started(home, { FIXTURE_DEAF: '1' });
     const pids = alivePids(home);
+    const trainer = await childOfWorker(home);
     killed.child.kill('SIGKILL');
     await killed.exit;
     const next = await started(home);
+    await eventually(async () => (await processIdentity(trainer)) === null);
     expect(next.output()).toMatch(/gateway {7} process \d+ is left from an earlier run/);
     await expect(Promise.all(pids.map(processIdentity))).resolves.toEqual([null, null, null]);
     next.child.kill('SIGTERM');
@@ -124,6 +125,11 @@ async function started(home: string, environment: NodeJS.ProcessEnv = {}): Promi
   await Promise.race([ready, ended]);
   ended.catch(() => undefined);
   return starting;
+}
+
+async function childOfWorker(home: string): Promise<number> {
+  const worker = recordedProcesses(homeAt(home).recordFile).find(({ name }) => name === 'gpu-worker');
+  return Number(await (await fetch(new URL('/child', worker?.readyUrl ?? undefined))).text());
 }
 
 const alivePids = (home: string): number[] => recordedProcesses(homeAt(home).recordFile).map(({ pid }) => pid);

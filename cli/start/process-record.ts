@@ -61,9 +61,10 @@ export async function stopLeftovers(file: string, onFound: (found: RecordedProce
       if (await alive()) {
         onFound(service);
         for (let waited = 0; waited < LEFTOVER_GRACE_MS && (await alive()); waited += POLL_MS) await delay(POLL_MS);
-        if (await alive()) signalProcess(service.pid, 'SIGKILL');
       }
-      if (await isOurGroup(service)) signalProcess(-service.pid, 'SIGKILL');
+      // A leader that is ours leads a group of ours; asked again a moment after its death, it would still be there and its children would live on.
+      if (await alive()) signalProcess(-service.pid, 'SIGKILL');
+      else if (await isOurGroup(service)) signalProcess(-service.pid, 'SIGKILL');
     }),
   );
 }
