@@ -63,8 +63,7 @@ export async function stopLeftovers(file: string, onFound: (found: RecordedProce
         for (let waited = 0; waited < LEFTOVER_GRACE_MS && (await alive()); waited += POLL_MS) await delay(POLL_MS);
       }
       // A leader that is ours leads a group of ours; asked again a moment after its death, it would still be there and its children would live on.
-      if (await alive()) signalProcess(-service.pid, 'SIGKILL');
-      else if (await isOurGroup(service)) signalProcess(-service.pid, 'SIGKILL');
+      if ((await alive()) || (await isOurGroup(service))) signalProcess(-service.pid, 'SIGKILL');
     }),
   );
 }

@@ -89,9 +89,8 @@ export class ListeningConnection {
 
   /** Listens to the channels that came since. Never inside somebody's transaction: its rollback would undo that. */
   async #catchUp(): Promise<void> {
-    const missing = [...this.#listeners]
-      .flatMap(({ channels }) => channels)
-      .filter((channel) => !this.#channels.has(channel));
+    const wanted = new Set([...this.#listeners].flatMap(({ channels }) => channels));
+    const missing = [...wanted].filter((channel) => !this.#channels.has(channel));
     if (missing.length === 0) return;
     const client = this.lend();
     if (client === null) return;
